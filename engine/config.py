@@ -1,0 +1,49 @@
+"""The engine's configuration: one frozen value, built at the edge and sent to the engine process as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+DType = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run and how.
+
+    Attributes:
+        model: ``pocket`` (the embedded model), a Hugging Face folder, or a hub id.
+        device, dtype: ``auto`` takes CUDA when there is one, and on CPU bf16 only where it is the faster one.
+        max_model_len: longest prompt plus output, in tokens; None means the model's own limit.
+        max_running: sequences that may be decoded together (request slots).
+        max_waiting: further requests that may queue; beyond it a request is refused as overloaded.
+        page_size: tokens in a page of KV cache.
+        kv_tokens: size of the KV cache in tokens; None is computed from memory.
+        kv_memory: bytes that the KV cache may take when ``kv_tokens`` is None; None means a share of free memory.
+        step_budget: most work in a step that also decodes, in units of one token at depth 0; None picks by device.
+        prefix_cache: reuse KV of equal prefixes.
+        overlap: one step in flight while the host works on the last one; None means on for CUDA, off for CPU.
+        threads: CPU threads of the model; None means all cores.
+        dummy_weights: random weights; only config.json (and a tokenizer) are read. For benchmarks.
+        seed: of dummy weights and of requests without a seed; None is random.
+        debug: check the page invariants after every step.
+    """
+
+    model: str = "pocket"
+    device: Device = "auto"
+    dtype: DType = "auto"
+    max_model_len: int | None = None
+    max_running: int = 64
+    max_waiting: int = 4096
+    page_size: int = 16
+    kv_tokens: int | None = None
+    kv_memory: int | None = None
+    step_budget: int | None = None
+    prefix_cache: bool = True
+    overlap: bool | None = None
+    threads: int | None = None
+    dummy_weights: bool = False
+    seed: int | None = None
+    debug: bool = False

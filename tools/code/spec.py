@@ -1,0 +1,30 @@
+"""The `python` tool as models see it, and how its result reads."""
+
+from __future__ import annotations
+
+from ..spec import Annotations, ToolSpec, parameters
+
+PYTHON = ToolSpec(
+    name="python",
+    description="Run Python code in a sandbox. Variables are kept between calls. Returns what the code prints and the "
+    "value of the last expression.",
+    parameters=parameters({"code": {"type": "string", "description": "Python source code"}}, ["code"]),
+    annotations=Annotations(destructive=True),
+    timeout=60.0,
+)
+
+NO_OUTPUT = "(no output)"
+
+
+def python_text(stdout: str, stderr: str, value: str | None, traceback: str | None) -> str:
+    """The result that the model reads: stdout, then stderr, then the last expression's repr, then the traceback.
+
+    Each part starts on a line of its own, none ends with a newline, and nothing at all reads ``(no output)``.
+
+    >>> python_text("a\\n", "", "3", None)
+    'a\\n3'
+    >>> python_text("", "", None, None)
+    '(no output)'
+    """
+    parts = [part.rstrip("\n") for part in (stdout, stderr, value, traceback) if part]
+    return "\n".join(part for part in parts if part) or NO_OUTPUT

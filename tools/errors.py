@@ -1,0 +1,16 @@
+"""The errors of the tools room."""
+
+
+class ToolError(Exception):
+    """Something the model should read: what was wrong and what to do next, in a sentence or two.
+
+    The text never holds a host path.
+    """
+
+    def __init__(self, message: str, *, state_lost: bool = False) -> None:
+        super().__init__(message)
+        self.state_lost = state_lost
+
+
+class SandboxUnavailable(Exception):
+    """No isolation backend works on this machine; the message says what to install or allow."""

@@ -1,0 +1,161 @@
+"""What a tool is: a name, a description, JSON Schemas, and an async call.
+
+The same :class:`Tool` object serves the hosted agent loop and the MCP server. This room knows nothing of HTTP or models.
+Field meanings follow the MCP specification (tools, annotations, ``isError``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+
+from .errors import ToolError
+
+if TYPE_CHECKING:
+    from .workspace import Session
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """MCP hints about a tool's effects. Defaults are the cautious ones."""
+
+    read_only: bool = False
+    destructive: bool = True
+    idempotent: bool = False
+    open_world: bool = False
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """The part of a tool that a model or an MCP client sees.
+
+    Args:
+        name: matches ``^[a-zA-Z0-9_-]{1,64}$`` (the rule of OpenAI functions, stricter than MCP's).
+        description: what the tool does and how its result reads.
+        parameters: JSON Schema (2020-12) of the arguments; ``type`` is ``object``.
+        output: JSON Schema of :attr:`ToolResult.structured`, or None when results are text only.
+        timeout: seconds after which one call is cancelled.
+    """
+
+    name: str
+    description: str
+    parameters: JsonObject
+    annotations: Annotations = Annotations()
+    output: JsonObject | None = None
+    timeout: float = 60.0
+
+    def function(self) -> JsonObject:
+        """The tool in OpenAI's shape, as chat templates expect it."""
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": function}
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a call gave back.
+
+    ``text`` is what the model reads. ``state_lost`` says that the session's interpreter was restarted, so that earlier
+    variables are gone.
+    """
+
+    text: str
+    is_error: bool = False
+    structured: JsonObject | None = None
+    state_lost: bool = False
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What a call may use: the session it belongs to. Deadlines come as cancellation."""
+
+    session: Session
+
+
+class Tool(ABC):
+    """One tool. ``call`` gets arguments that already fit ``spec.parameters``."""
+
+    spec: ToolSpec
+
+    @abstractmethod
+    async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
+        """Do the work. Raise :class:`ToolError` for what the model should read and act on."""
+
+
+@dataclass
+class Registry:
+    """The tools that one server offers, by name, in a stable order (the order is part of the model's prompt)."""
+
+    tools: dict[str, Tool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tools: Iterable[Tool]) -> Registry:
+        registry = cls()
+        for tool in tools:
+            if tool.spec.name in registry.tools:
+                raise ValueError(f"two tools are named {tool.spec.name!r}")
+            registry.tools[tool.spec.name] = tool
+        return registry
+
+    def specs(self) -> list[ToolSpec]:
+        return [tool.spec for tool in self.tools.values()]
+
+    async def call(self, name: str, arguments: object, context: ToolContext) -> ToolResult:
+        """Validate, run under the tool's timeout, and turn every failure into a result that the model can read.
+
+        Cancellation passes through: a client that disconnects stops the tool.
+        """
+        tool = self.tools.get(name)
+        if tool is None:
+            return failure(f"there is no tool named {name!r}. Available tools: {', '.join(self.tools)}.")
+        problem = _first_problem(tool.spec, arguments)
+        if problem:
+            return failure(f"wrong arguments for {name}: {problem}")
+        assert isinstance(arguments, dict)
+        try:
+            async with asyncio.timeout(tool.spec.timeout):
+                return await tool.call(arguments, context)
+        except ToolError as error:
+            return failure(str(error), state_lost=error.state_lost)
+        except TimeoutError:
+            return failure(f"{name} did not finish within {tool.spec.timeout:g} seconds and was stopped.")
+
+
+def failure(message: str, *, state_lost: bool = False) -> ToolResult:
+    """A tool error as the model reads it: ``Error: what was wrong. What to do.``"""
+    return ToolResult(text=f"Error: {message}", is_error=True, state_lost=state_lost)
+
+
+def _first_problem(spec: ToolSpec, arguments: object) -> str | None:
+    """The most useful sentence about what does not fit the schema, or None."""
+    if not isinstance(arguments, dict):
+        return "expected a JSON object."
+    errors = list(_validator(json.dumps(spec.parameters)).iter_errors(arguments))
+    error = jsonschema.exceptions.best_match(errors)
+    if error is None:
+        return None
+    where = "".join(f"[{part!r}]" for part in error.absolute_path)
+    return f"{where + ': ' if where else ''}{error.message}."
+
+
+@functools.lru_cache(maxsize=256)
+def _validator(schema: str) -> jsonschema.protocols.Validator:
+    return jsonschema.Draft202012Validator(json.loads(schema))
+
+
+def parameters(properties: Mapping[str, JsonObject], required: Iterable[str] = ()) -> JsonObject:
+    """An object schema that admits nothing but ``properties``."""
+    schema: JsonObject = {"type": "object", "properties": dict(properties)}
+    names = list(required)
+    if names:
+        schema["required"] = names
+    schema["additionalProperties"] = False
+    return schema
