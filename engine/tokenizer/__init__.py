@@ -1,0 +1,9 @@
+"""Text to token ids and back. Loads `tokenizers` only: no torch, no transformers."""
+
+from __future__ import annotations
+
+from .detokenizer import IncrementalDetokenizer
+from .stream import Piece, TextStream
+from .tokenizer import Tokenizer
+
+__all__ = ["IncrementalDetokenizer", "Piece", "TextStream", "Tokenizer"]

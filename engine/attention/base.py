@@ -1,0 +1,59 @@
+"""What an attention backend is: it owns the KV buffers, prepares a step once, and serves every layer of the model.
+
+Nothing in the scheduler or the models knows which backend runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..models.config import KVGroup
+
+
+@dataclass(frozen=True)
+class StepLayout:
+    """Where the tokens of a step stand. Row r computes ``counts[r]`` tokens after ``depths[r]`` earlier ones.
+
+    Rows with one token come first (decodes), then longer ones (prefill chunks); tokens are laid out row after row.
+
+    Attributes:
+        depths: (rows,) int64, tokens whose KV is already there.
+        counts: (rows,) int64, at least 1.
+        pages: (rows, most pages) int32 page table, valid up to each row's length.
+    """
+
+    depths: np.ndarray
+    counts: np.ndarray
+    pages: np.ndarray
+
+
+class AttentionBackend(ABC):
+    """Attention over a paged KV cache for one KV group.
+
+    One step is ``prepare(layout)`` and then ``forward`` once for each layer, in order.
+    """
+
+    def __init__(self, group: KVGroup, num_pages: int, page_size: int) -> None:
+        self.group = group
+        self.num_pages = num_pages
+        self.page_size = page_size
+
+    @abstractmethod
+    def prepare(self, layout: StepLayout) -> None:
+        """Do everything about a step that does not depend on the layer."""
+
+    @abstractmethod
+    def forward(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Write k and v (tokens, kv_heads, head_dim) to the cache and attend.
+
+        q is (tokens, heads, head_dim), the result (tokens, heads * head_dim). A token attends to all earlier tokens of
+        its row and to itself.
+        """
+
+    @abstractmethod
+    def copy_pages(self, sources: list[int], targets: list[int]) -> None:
+        """Copy whole pages in every layer; all sources are read before any target is written."""

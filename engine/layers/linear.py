@@ -1,0 +1,42 @@
+"""Linear layers that hold several of a checkpoint's matrices in one, so that a step launches fewer products."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class FusedLinear(nn.Module):
+    """``y = x W^T + b`` where the rows of W are several checkpoint matrices, one after another.
+
+    Args:
+        inputs: size of x's last dimension.
+        outputs: rows of each part, in order.
+    """
+
+    def __init__(self, inputs: int, outputs: tuple[int, ...], bias: bool = False) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.weight = nn.Parameter(torch.empty(sum(outputs), inputs), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(sum(outputs)), requires_grad=False) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def part(self, name: str, index: int) -> torch.Tensor:
+        """The rows of parameter ``name`` (weight or bias) that the ``index``-th checkpoint matrix fills; a view."""
+        start = sum(self.outputs[:index])
+        return self.get_parameter(name)[start : start + self.outputs[index]]
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last dimension (arXiv:1910.07467)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size), requires_grad=False)
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)

@@ -1,0 +1,103 @@
+"""The decoder of the Llama and Qwen3 families: fused projections, one attention call a layer, logits where asked.
+
+Works on a flat batch: tokens of all rows one after another, no padding. What differs between the families is in
+:class:`ModelConfig`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..attention.base import AttentionBackend
+from ..layers.linear import FusedLinear, RMSNorm
+from ..layers.rotary import Rotary
+from .config import ModelConfig
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with rotary positions, and per-head norms of q and k where the family has them."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.head_dim = config.head_dim
+        self.num_q, self.num_kv = config.num_heads, config.num_kv_heads
+        sizes = tuple(heads * config.head_dim for heads in (self.num_q, self.num_kv, self.num_kv))
+        self.qkv_proj = FusedLinear(config.hidden_size, sizes, config.attention_bias)
+        self.o_proj = FusedLinear(sizes[0], (config.hidden_size,), config.attention_bias)
+        self.eps = config.norm_eps
+        # One weight row for each head of q and k, so that a single product serves both norms.
+        norm = torch.empty(self.num_q + self.num_kv, config.head_dim) if config.qk_norm else None
+        self.qk_norm = nn.Parameter(norm, requires_grad=False) if norm is not None else None
+
+    def forward(
+        self, x: torch.Tensor, rotary: Rotary, angles: tuple[torch.Tensor, torch.Tensor], backend: AttentionBackend
+    ) -> torch.Tensor:
+        heads = self.qkv_proj(x).view(x.shape[0], -1, self.head_dim)
+        qk, v = heads.split((self.num_q + self.num_kv, self.num_kv), 1)
+        if self.qk_norm is not None:
+            qk = F.rms_norm(qk, (self.head_dim,), None, self.eps) * self.qk_norm
+        q, k = rotary.rotate(qk, *angles).split((self.num_q, self.num_kv), 1)
+        return self.o_proj(backend.forward(self.layer, q, k, v))
+
+
+class MLP(nn.Module):
+    """SwiGLU (arXiv:2002.05202)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        inner = config.intermediate_size
+        self.gate_up_proj = FusedLinear(config.hidden_size, (inner, inner), config.mlp_bias)
+        self.down_proj = FusedLinear(inner, (config.hidden_size,), config.mlp_bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, up = self.gate_up_proj(x).chunk(2, -1)
+        return self.down_proj(F.silu(gate).mul_(up))
+
+
+class Layer(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.self_attn = Attention(config, layer)
+        self.mlp = MLP(config)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
+
+    def forward(
+        self, x: torch.Tensor, rotary: Rotary, angles: tuple[torch.Tensor, torch.Tensor], backend: AttentionBackend
+    ) -> torch.Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotary, angles, backend)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Decoder(nn.Module):
+    """Token ids to logits. Its parameters are made with torch's default dtype and device, and hold nothing yet."""
+
+    def __init__(self, config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size), requires_grad=False)
+        self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.num_layers))
+        self.norm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.lm_head = FusedLinear(config.hidden_size, (config.vocab_size,))
+        if config.tie_embeddings:
+            self.lm_head.weight = self.embed_tokens
+        self.rotary = Rotary(config.rope, config.head_dim, max_position, dtype, device)
+
+    def forward(
+        self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None, backend: AttentionBackend
+    ) -> torch.Tensor:
+        """Logits of the tokens ``wanted``.
+
+        ids, positions: (tokens,) int64. wanted: (rows,) indices of tokens, or None for all. Returns (rows, vocabulary)
+        in the model's dtype. ``backend`` must have been prepared for this step.
+        """
+        x = F.embedding(ids, self.embed_tokens)
+        angles = self.rotary.at(positions)
+        for layer in self.layers:
+            x = layer(x, self.rotary, angles, backend)
+        if wanted is not None:
+            x = x[wanted]
+        return self.lm_head(self.norm(x))

@@ -1,0 +1,149 @@
+"""Build a decoder and fill it: from safetensors, one tensor at a time, or with random weights for benchmarks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..errors import ModelNotFound
+from .config import ModelConfig
+from .decoder import Decoder
+
+Progress = Callable[[int, int], None]  # bytes read, bytes in all
+
+# Checkpoint matrices that share one of our parameters: name -> (our module, place in it).
+_FUSED = {
+    "q_proj": ("qkv_proj", 0),
+    "k_proj": ("qkv_proj", 1),
+    "v_proj": ("qkv_proj", 2),
+    "gate_proj": ("gate_up_proj", 0),
+    "up_proj": ("gate_up_proj", 1),
+}
+_LAYER = re.compile(r"(?P<parent>layers\.\d+\.(?:self_attn|mlp))\.(?P<module>\w+)\.(?P<parameter>weight|bias)")
+
+
+def build_decoder(
+    folder: Path,
+    config: ModelConfig,
+    max_position: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> Decoder:
+    """The model of a Hugging Face folder. Raises ModelNotFound when its weights are missing or do not fit."""
+    decoder = _empty(config, max_position, dtype, device)
+    parts = {name: 0 for name, _ in decoder.named_parameters()}
+    for name, tensor in _tensors(folder, progress):
+        if name == "lm_head.weight" and config.tie_embeddings:
+            continue
+        target = _target(decoder, config, name, parts)
+        if target is None:
+            raise ModelNotFound(f"{folder} holds the tensor {name}, which {config.architecture} does not have.")
+        if name.endswith(("q_norm.weight", "k_norm.weight")):
+            tensor = tensor.expand(target.shape[0], *tensor.shape)  # one norm for all heads fills a row for each
+        if target.shape != tensor.shape:
+            shapes = f"{tuple(tensor.shape)}, expected {tuple(target.shape)}"
+            raise ModelNotFound(f"{folder}: tensor {name} has shape {shapes} by config.json.")
+        target.copy_(tensor)
+    missing = sorted(name for name, filled in parts.items() if filled < _places(name))
+    if missing:
+        raise ModelNotFound(f"{folder} lacks weights of {', '.join(missing[:3])}{' and more' * (len(missing) > 3)}.")
+    return decoder
+
+
+def dummy_decoder(
+    config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device, seed: int
+) -> Decoder:
+    """The same model with random weights of a size that keeps activations finite."""
+    decoder = _empty(config, max_position, dtype, device)
+    generator = torch.Generator(device).manual_seed(seed)
+    for name, parameter in decoder.named_parameters():
+        if parameter.ndim == 1 or name.endswith("qk_norm"):
+            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+        else:
+            parameter.normal_(0.0, 0.02, generator=generator)
+    return decoder
+
+
+def _empty(config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device) -> Decoder:
+    with _defaults(dtype, device):
+        return Decoder(config, max_position, dtype, device).eval()
+
+
+@contextmanager
+def _defaults(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _target(decoder: Decoder, config: ModelConfig, name: str, parts: dict[str, int]) -> torch.Tensor | None:
+    """The place of a checkpoint tensor in the decoder, counted in ``parts``; None if there is none."""
+    name = name.removeprefix("model.")
+    if name == "embed_tokens.weight":
+        name = "embed_tokens"
+    match = _LAYER.fullmatch(name)
+    if match and match["module"] in ("q_norm", "k_norm") and config.qk_norm:
+        name = f"{match['parent']}.qk_norm"
+        parts[name] += 1
+        rows = slice(config.num_heads) if match["module"] == "q_norm" else slice(config.num_heads, None)
+        return decoder.get_parameter(name)[rows]
+    if match and match["module"] in _FUSED:
+        module, place = _FUSED[match["module"]]
+        name = f"{match['parent']}.{module}.{match['parameter']}"
+        if name not in parts:
+            return None
+        parts[name] += 1
+        return decoder.get_submodule(f"{match['parent']}.{module}").part(match["parameter"], place)
+    if name not in parts:
+        return None
+    parts[name] += 1
+    return decoder.get_parameter(name)
+
+
+def _places(name: str) -> int:
+    """How many checkpoint tensors fill a parameter."""
+    if name.endswith("qk_norm"):
+        return 2
+    return {"qkv_proj": 3, "gate_up_proj": 2}.get(name.split(".")[-2], 1) if "." in name else 1
+
+
+def _tensors(folder: Path, progress: Progress | None) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors of a folder, shard by shard, mapped from disk."""
+    files = _shards(folder)
+    total = sum(file.stat().st_size for file in files)
+    done = 0
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as shard:
+                for name in shard.keys():  # noqa: SIM118 (safe_open is no mapping)
+                    tensor = shard.get_tensor(name)
+                    yield name, tensor
+                    done += tensor.numel() * tensor.element_size()
+                    if progress:
+                        progress(min(done, total), total)
+        except SafetensorError as error:
+            raise ModelNotFound(f"{file} is not a usable safetensors file: {error}") from error
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    else:
+        names = sorted(path.name for path in folder.glob("*.safetensors"))
+    files = [folder / name for name in names]
+    absent = [file.name for file in files if not file.exists()]
+    if not files or absent:
+        raise ModelNotFound(f"{folder} has no {absent[0] if absent else '*.safetensors files'}.")
+    return files

@@ -1,0 +1,46 @@
+"""What the scheduler tells of its requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import EngineError
+from ..request import TokenOutput
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The request passed all checks and is queued."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Produced:
+    """Tokens of a request, and its end when ``output.finish_reason`` is set; nothing follows the end."""
+
+    id: str
+    output: TokenOutput
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The request ended with an error; nothing follows."""
+
+    id: str
+    error: EngineError
+
+
+Event = Accepted | Produced | Failed
+
+
+@dataclass
+class Counters:
+    """Totals since the start."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    steps: int = 0
+    retractions: int = 0

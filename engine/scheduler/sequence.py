@@ -1,0 +1,79 @@
+"""A request on its way through the scheduler."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..cache.kv import Lease
+from ..cache.radix import TOKEN_BYTES, encode_key
+from ..request import FinishReason, Request
+
+if TYPE_CHECKING:
+    from ..sampling.grammar import GrammarState
+
+
+class Phase(Enum):
+    COMPILING = 1  # its grammar is being compiled
+    WAITING = 2
+    RUNNING = 3  # has a slot and pages
+    FINISHED = 4  # gives both back when no launched step names it any more
+
+
+class Sequence:
+    """State of one request.
+
+    Attributes:
+        tokens: prompt and the output that the host knows.
+        computed: tokens whose KV the launched steps compute.
+        target: length up to which the tokens came from the host; from there on each step's token follows the last.
+        sampled: output tokens that the launched steps sample, so at least what the host knows.
+        in_flight: launched steps that name this sequence and are not collected.
+        limit: most output tokens.
+        ends: ids that end the output.
+    """
+
+    __slots__ = (
+        "arrival", "cached_tokens", "computed", "ends", "finish", "grammar", "in_flight", "key", "lease", "limit",
+        "phase", "prompt_length", "request", "sampled", "seed", "slot", "suspect", "target", "tokens",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, arrival: int, limit: int, ends: frozenset[int], seed: int) -> None:
+        self.request = request
+        self.arrival = arrival
+        self.limit = limit
+        self.ends = ends
+        self.seed = seed
+        self.tokens = list(request.prompt)
+        self.prompt_length = len(request.prompt)
+        self.key = b""  # of the tokens up to the target; made when it is admitted
+        self.phase = Phase.WAITING
+        self.finish: FinishReason | None = None
+        self.grammar: GrammarState | None = None
+        self.lease: Lease | None = None
+        self.slot = -1
+        self.computed = 0
+        self.target = 0
+        self.sampled = 0
+        self.in_flight = 0
+        self.cached_tokens = 0
+        self.suspect = False
+
+    @property
+    def prefilling(self) -> bool:
+        return self.computed < self.target
+
+    @property
+    def produced(self) -> int:
+        """Output tokens that the host knows."""
+        return len(self.tokens) - self.prompt_length
+
+    def prepare(self) -> None:
+        """Get ready for admission: everything known so far is to be computed or found in the cache."""
+        if self.target != len(self.tokens) or not self.key:
+            self.target = len(self.tokens)
+            self.key = encode_key(self.tokens)
+
+    def key_of(self, tokens: int) -> bytes:
+        """The cache key of the first ``tokens`` tokens."""
+        return self.key[: tokens * TOKEN_BYTES]
