@@ -1,0 +1,46 @@
+"""Token ids to text, incrementally: every push gives the text that is now certain.
+
+The cost of a token does not depend on how many came before. Half a character is held back until its other half comes;
+bytes that can no longer become a character read as U+FFFD, one for each maximal broken part (Unicode's recommended
+practice, and what decoding the whole output does in byte-level vocabularies).
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Collection, Sequence
+
+from .pieces import TokenPieces
+
+_Utf8 = codecs.getincrementaldecoder("utf-8")
+
+
+class IncrementalDetokenizer:
+    """The text of one output. Tokens in ``skip`` add nothing.
+
+    However the tokens are cut into pushes, the pieces concatenate to the same text, and that is what decoding them all
+    at once gives. One exception: where a run of byte-fallback tokens contains an invalid byte, decoding at once throws
+    the whole run away, and its valid characters have been shown here already.
+    """
+
+    def __init__(self, pieces: TokenPieces, skip: Collection[int] = ()) -> None:
+        self._pieces = pieces
+        self._skip = skip
+        self._utf8 = _Utf8("replace")
+        self._started = False
+
+    def push(self, token_ids: Sequence[int]) -> str:
+        """The text that ``token_ids`` completes."""
+        return self._utf8.decode(b"".join([self._bytes(token) for token in token_ids]))
+
+    def finish(self) -> str:
+        """The rest: U+FFFD where the output ended within a character."""
+        return self._utf8.decode(b"", final=True)
+
+    def _bytes(self, token: int) -> bytes:
+        if token in self._skip:
+            return b""
+        if self._started:
+            return self._pieces.later(token)
+        self._started = True
+        return self._pieces.first(token)
