@@ -1,0 +1,55 @@
+"""Composes the server: routes, guards, and the lifetime of the model behind them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from ..engine import AsyncEngine
+from . import operations
+from .config import ServerConfig
+from .http.guard import Guard
+from .http.names import hosts_for
+from .openai import chat, errors, models
+from .served import ServedModel
+
+
+def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastAPI:
+    """The ASGI application. Its lifespan starts the engine and returns at once; ``/health`` tells when it is ready.
+
+    Args:
+        engine: another engine than the one that ``config`` describes.
+    """
+    served = ServedModel(
+        config.engine,
+        names=config.served_model_name,
+        template=config.chat_template,
+        format=config.tool_call_parser,
+        engine=engine,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with served:
+            yield
+
+    app = FastAPI(title="agenthost", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.served = served
+    for router in (chat.router, models.router, operations.router):
+        app.include_router(router)
+    errors.install(app)
+    if config.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=config.allowed_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(
+        Guard,
+        hosts=hosts_for(config.host, config.allowed_hosts),
+        origins=config.allowed_origins,
+        key=config.api_key,
+        max_body=config.max_body_bytes,
+    )
+    return app

@@ -1,0 +1,138 @@
+"""Brings the messages that clients send into the one shape that chat templates expect.
+
+Lenient in: null content, content as parts, arguments as JSON text, a developer or late system message, old field names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+_ROLES = {"developer": "system", "function": "tool"}
+KNOWN_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+class MessageError(ValueError):
+    """A message cannot be understood. ``index`` is its place in the list, None when it is about the list."""
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+def normalise(messages: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
+    """Messages as templates expect them: ``role``, ``content`` as text, and ``tool_calls`` with argument mappings.
+
+    Raises :class:`MessageError`.
+    """
+    if not messages:
+        raise MessageError("messages is empty. Give at least one message.")
+    return _with_one_leading_system([_message(message, index) for index, message in enumerate(messages)])
+
+
+def hoist_system(messages: Sequence[JsonObject]) -> list[JsonObject]:
+    """The same conversation with every system message merged into one at the front, for templates that insist."""
+    system = [message for message in messages if message["role"] == "system"]
+    others = [message for message in messages if message["role"] != "system"]
+    return _with_one_leading_system(system + others)
+
+
+def assistant(text: str, calls: Iterable[tuple[str, str, str]] = ()) -> JsonObject:
+    """An assistant turn as templates expect it; ``calls`` are (id, name, arguments as JSON text)."""
+    message: JsonObject = {"role": "assistant", "content": text}
+    tool_calls = [
+        {"id": id, "type": "function", "function": {"name": name, "arguments": _arguments(arguments)}}
+        for id, name, arguments in calls
+    ]
+    if tool_calls:
+        message["tool_calls"] = tool_calls
+    return message
+
+
+def _message(message: Mapping[str, Any], index: int) -> JsonObject:
+    role = message.get("role")
+    if role not in KNOWN_ROLES:
+        raise MessageError(f"role is {role!r}, expected one of {', '.join(KNOWN_ROLES)}.", index)
+    content = message.get("content")
+    if content is None:
+        content = message.get("refusal")
+    result: JsonObject = {"role": _ROLES.get(role, role), "content": _text(content, index)}
+    for key in ("name", "tool_call_id"):
+        if isinstance(message.get(key), str):
+            result[key] = message[key]
+    if role == "assistant":
+        reasoning = message.get("reasoning_content") or message.get("reasoning")
+        if isinstance(reasoning, str):
+            result["reasoning_content"] = reasoning
+        calls = message.get("tool_calls")
+        if calls is None and message.get("function_call"):
+            calls = [{"function": message["function_call"]}]
+        if calls:
+            result["tool_calls"] = [_call(call, index) for call in calls]
+    return result
+
+
+def _text(content: object, index: int) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise MessageError("content must be a string, a list of parts or null.", index)
+    return "\n".join(_part(part, index) for part in content)
+
+
+def _part(part: object, index: int) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    if isinstance(part, dict):
+        text = part.get("refusal") if kind == "refusal" else part.get("text")
+        if (kind in _TEXT_PARTS or kind in ("refusal", None)) and isinstance(text, str):
+            return text
+    if kind is None or kind in _TEXT_PARTS or kind == "refusal":
+        raise MessageError('a content part must look like {"type": "text", "text": "..."}.', index)
+    raise MessageError(f"content part of type {kind!r} is not supported: this model reads text only.", index)
+
+
+def _call(call: object, index: int) -> JsonObject:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(call, dict) or not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise MessageError(
+            'a tool call must look like {"id": "...", "type": "function", '
+            '"function": {"name": "...", "arguments": "..."}}.',
+            index,
+        )
+    called: JsonObject = {
+        "type": "function",
+        "function": {"name": function["name"], "arguments": _arguments(function.get("arguments"))},
+    }
+    return {"id": call["id"], **called} if isinstance(call.get("id"), str) else called
+
+
+def _arguments(arguments: object) -> object:
+    """Templates want a mapping, clients send its JSON. What is not JSON stays the text that the model wrote."""
+    if arguments is None or arguments == "":
+        return {}
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    return value if isinstance(value, dict) else arguments
+
+
+def _with_one_leading_system(messages: list[JsonObject]) -> list[JsonObject]:
+    """Templates look at the first message only, so a client's several leading system messages become one."""
+    leading = 0
+    while leading < len(messages) and messages[leading]["role"] == "system":
+        leading += 1
+    if leading < 2:
+        return messages
+    text = "\n\n".join(message["content"] for message in messages[:leading] if message["content"])
+    return [{"role": "system", "content": text}, *messages[leading:]]

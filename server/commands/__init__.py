@@ -1,0 +1,1 @@
+"""What each subcommand of ``agenthost`` does; imported only when it is called."""

@@ -1,0 +1,55 @@
+"""Reads a JSON body into a pydantic model, with every problem as an OpenAI error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+
+from ..openai.errors import ApiError, from_validation
+from .disconnect import ClientGone
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read(request: Request, model: type[M]) -> M:
+    """The body as ``model``. Raises :class:`ApiError` for anything else, :class:`ClientGone` for half a body."""
+    try:
+        body = await request.body()
+    except ClientDisconnect as error:
+        raise ClientGone from error
+    if not body.strip():
+        raise ApiError("The body is empty. Send a JSON object.", code="invalid_json")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise ApiError(f"The body is not valid UTF-8: {error}.", code="invalid_json") from error
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        whole = _without_half_characters(body) if b"\\u" in body else None
+        if whole is None:
+            raise from_validation(error) from error
+    try:
+        return model.model_validate_json(whole)
+    except ValidationError as error:
+        raise from_validation(error) from error
+
+
+def _without_half_characters(body: bytes) -> str | None:
+    """The same JSON with U+FFFD for each half of a surrogate pair, which clients leave when they cut text by length."""
+    try:
+        text = json.dumps(json.loads(body), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def documented(model: type[BaseModel]) -> dict[str, Any]:
+    """For ``openapi_extra``: the route reads ``model`` itself, so FastAPI cannot see it."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

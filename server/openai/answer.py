@@ -1,0 +1,118 @@
+"""The answer as a whole: every choice's words, calls, log-probabilities, reason to end, and the usage."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+import msgspec
+
+from ...engine import Tokenizer
+from ...engine.request import TokenLogprob
+from ..chat.formats import CallArguments, CallStart, TextDelta, ToolChoice
+from ..chat.generate import FinishReason, Generation, Piece
+from . import wire
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What all parts of one answer have in common."""
+
+    id: str
+    created: int
+    model: str
+    tokenizer: Tokenizer
+    choice: ToolChoice
+
+    def finish_reason(self, reason: FinishReason, calls: int) -> wire.FinishReason:
+        """As OpenAI has it: a forced named call ends with ``stop``, and what ran out of tokens says so."""
+        return "tool_calls" if reason == "stop" and calls and self.choice.mode != "named" else reason
+
+    def logprobs(self, piece: Piece) -> wire.Logprobs | None:
+        if piece.logprobs is None:
+            return None
+        ends = self.tokenizer.eos_token_ids
+        tokens = zip(piece.token_ids, piece.logprobs, strict=True)
+        return wire.Logprobs([self._logprob(token, value) for token, value in tokens if token not in ends])
+
+    def _logprob(self, token: int, value: TokenLogprob) -> wire.TokenLogprob:
+        text, raw = self._spelled(token)
+        top = [wire.TopLogprob(*self._spelled(other), logprob) for other, logprob in value.top]
+        return wire.TokenLogprob(text, raw, value.logprob, top)
+
+    def _spelled(self, token: int) -> tuple[str, list[int]]:
+        raw = self.tokenizer.token_bytes(token)
+        return raw.decode("utf-8", "replace"), list(raw)
+
+
+def call_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
+
+
+def usage(generations: Sequence[Generation]) -> wire.Usage:
+    """The prompt counts once, however many choices it has; what was cached is what the first choice found."""
+    first = generations[0].usage
+    completion = sum(generation.usage.completion_tokens for generation in generations)
+    return wire.Usage(
+        prompt_tokens=first.prompt_tokens,
+        completion_tokens=completion,
+        total_tokens=first.prompt_tokens + completion,
+        prompt_tokens_details=wire.PromptDetails(first.cached_tokens),
+        completion_tokens_details=wire.CompletionDetails(),
+    )
+
+
+async def collect(answer: Answer, generations: Sequence[Generation]) -> bytes:
+    """The encoded answer, once every choice has ended. Raises the first EngineError; the other choices stop then."""
+    choices: dict[int, wire.Choice] = {}
+    errors: list[Exception] = []
+    async with anyio.create_task_group() as group:
+
+        async def run(index: int, generation: Generation) -> None:
+            try:
+                choices[index] = await _choice(answer, index, generation)
+            except Exception as error:
+                errors.append(error)
+                group.cancel_scope.cancel()
+            finally:
+                await generation.aclose()
+
+        for index, generation in enumerate(generations):
+            group.start_soon(run, index, generation)
+    if errors:
+        raise errors[0]
+    ordered = [choices[index] for index in range(len(generations))]
+    return msgspec.json.encode(wire.Completion(answer.id, answer.created, answer.model, ordered, usage(generations)))
+
+
+async def _choice(answer: Answer, index: int, generation: Generation) -> wire.Choice:
+    text: list[str] = []
+    names: list[str] = []
+    arguments: list[list[str]] = []
+    logprobs: wire.Logprobs | None = None
+    reason: FinishReason = "stop"
+    async for piece in generation:
+        for delta in piece.deltas:
+            match delta:
+                case TextDelta():
+                    text.append(delta.text)
+                case CallStart():
+                    names.append(delta.name)
+                    arguments.append([])
+                case CallArguments():
+                    arguments[delta.index].append(delta.text)
+        if (more := answer.logprobs(piece)) is not None:
+            logprobs = logprobs or wire.Logprobs([])
+            logprobs.content += more.content
+        reason = piece.finish_reason or reason
+    calls = [
+        wire.ToolCall(call_id(), wire.FunctionCall("".join(parts), name))
+        for name, parts in zip(names, arguments, strict=True)
+    ]
+    content = "".join(text)
+    message = wire.Message(content if content or not calls else None)
+    if calls:
+        message.tool_calls = calls
+    return wire.Choice(index, message, answer.finish_reason(reason, len(calls)), logprobs)

@@ -1,0 +1,132 @@
+"""Errors in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``, the code a string or null."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from ...engine.errors import (
+    ContextOverflow,
+    DeadlineExceeded,
+    EngineDied,
+    EngineError,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+)
+from ..http.disconnect import ClientGone
+from ..served import NotReady
+
+log = logging.getLogger(__name__)
+
+JsonObject = dict[str, Any]
+
+
+class ApiError(Exception):
+    """What a client did wrong or has to wait for.
+
+    Args:
+        message: what was wrong, what was expected, what to do.
+        status: HTTP status code.
+        code: OpenAI's string code, on which clients act.
+        param: the request field.
+        type: OpenAI's error class; by default it follows from the status.
+        retry_after: seconds after which to try again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        code: str | None = None,
+        param: str | None = None,
+        type: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.param = param
+        self.type = type or ("server_error" if status >= 500 else "invalid_request_error")
+        self.retry_after = retry_after
+
+    def body(self) -> JsonObject:
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def response(self) -> JSONResponse:
+        headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else None
+        return JSONResponse(self.body(), status_code=self.status, headers=headers)
+
+
+def from_engine(error: EngineError) -> ApiError:
+    """What an engine error means to a client."""
+    message = str(error)
+    match error:
+        case ContextOverflow():
+            return ApiError(message, code="context_length_exceeded", param="messages")
+        case InvalidRequest():
+            return ApiError(message, code="invalid_value", param=error.param)
+        case Overloaded():
+            return ApiError(message, status=429, code="rate_limit_exceeded", type="rate_limit_error", retry_after=1)
+        case EngineDied():
+            return ApiError(message, status=503, code="engine_restarting", retry_after=5)
+        case NotReady():
+            return ApiError(message, status=503, code="model_not_ready", retry_after=5)
+        case DeadlineExceeded():
+            return ApiError(message, status=504, code="timeout")
+        case ModelNotFound():
+            return ApiError(message, status=404, code="model_not_found", param="model")
+        case _:
+            return ApiError(message, status=500, code="server_error")
+
+
+def from_validation(error: ValidationError) -> ApiError:
+    """The first problem that pydantic found, in OpenAI's words."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    kind = first["type"]
+    if kind == "json_invalid":
+        return ApiError(f"The body is not valid JSON: {first['msg']}.", code="invalid_json")
+    param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if kind == "missing":
+        return ApiError(f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
+    where = f"Invalid value for '{param}'" if param else "Invalid body"
+    code = "invalid_type" if kind.endswith("_type") else "invalid_value"
+    return ApiError(f"{where}: {first['msg']}.", code=code, param=param or None)
+
+
+_HTTP_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large", 415: "unsupported_media_type"}
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of ``app`` answer in this shape."""
+
+    @app.exception_handler(ApiError)
+    async def api_error(_: Request, error: ApiError) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(ClientGone)
+    async def client_gone(_: Request, error: ClientGone) -> JSONResponse:
+        return ApiError(str(error), status=499, code="client_closed_request").response()
+
+    @app.exception_handler(EngineError)
+    async def engine_error(_: Request, error: EngineError) -> JSONResponse:
+        return from_engine(error).response()
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        message = f"{error.detail} ({request.method} {request.url.path})"
+        response = ApiError(message, status=error.status_code, code=_HTTP_CODES.get(error.status_code)).response()
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def bug(_: Request, error: Exception) -> JSONResponse:
+        log.error("unhandled error", exc_info=error)
+        return ApiError("The server failed on this request.", status=500, code="server_error").response()

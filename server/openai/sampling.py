@@ -1,0 +1,63 @@
+"""From a chat request's fields to the engine's sampling parameters."""
+
+from __future__ import annotations
+
+from ...engine import Grammar, SamplingParams
+from .errors import ApiError
+from .schemas import ChatRequest
+
+MAX_TOP_LOGPROBS = 20
+
+_PLAIN = (
+    "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
+    "min_tokens", "ignore_eos", "seed",
+)  # fmt: skip
+
+
+def sampling_params(
+    chat: ChatRequest, defaults: dict[str, float], *, room: int, grammar: Grammar | None
+) -> SamplingParams:
+    """Raises :class:`ApiError` for combinations that mean nothing; ranges are checked by SamplingParams itself.
+
+    Args:
+        defaults: the model's own recommendations; a field that the client sets wins.
+        room: tokens that the prompt leaves. More asked for means as many as fit: clients send round numbers.
+    """
+    given = {name: value for name in _PLAIN if (value := getattr(chat, name)) is not None}
+    wanted = chat.max_tokens if chat.max_completion_tokens is None else chat.max_completion_tokens
+    if wanted is not None and wanted < 1:
+        param = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
+        raise ApiError(f"{param} must be at least 1, not {wanted}.", code="invalid_value", param=param)
+    return SamplingParams(
+        **{**defaults, **given},
+        max_tokens=room if wanted is None else min(wanted, room),
+        logit_bias=_logit_bias(chat.logit_bias or {}),
+        stop_token_ids=tuple(chat.stop_token_ids or ()),
+        logprobs=_logprobs(chat),
+        grammar=grammar,
+    )
+
+
+def stop_strings(chat: ChatRequest) -> tuple[str, ...]:
+    stop = [chat.stop] if isinstance(chat.stop, str) else chat.stop or []
+    return tuple(dict.fromkeys(text for text in stop if text))
+
+
+def _logit_bias(bias: dict[str, float]) -> dict[int, float]:
+    try:
+        return {int(token): value for token, value in bias.items()}
+    except ValueError as error:
+        raise ApiError("logit_bias maps token ids to numbers.", code="invalid_value", param="logit_bias") from error
+
+
+def _logprobs(chat: ChatRequest) -> int | None:
+    top = chat.top_logprobs
+    if top is not None and not 0 <= top <= MAX_TOP_LOGPROBS:
+        raise ApiError(
+            f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}, not {top}.",
+            code="invalid_value",
+            param="top_logprobs",
+        )
+    if top and not chat.logprobs:
+        raise ApiError("top_logprobs needs logprobs to be true.", code="invalid_value", param="top_logprobs")
+    return (top or 0) if chat.logprobs else None

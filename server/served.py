@@ -1,0 +1,97 @@
+"""The served model from start to stop: the engine under supervision, and what the front knows of its model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Literal, Self
+
+from ..engine import AsyncEngine, EngineConfig, EngineInfo, resolve_model
+from ..engine.errors import EngineError
+from .chat.model import ChatModel
+
+Status = Literal["starting", "ready", "restarting", "stopped", "failed"]
+
+
+class NotReady(EngineError):
+    """The model is still loading, or could not be loaded."""
+
+    kind = "not_ready"
+
+
+class ServedModel:
+    """Use it as an async context manager: the engine process starts first, and loads while the front loads its part.
+
+    Args:
+        config: the engine's.
+        names: what clients may call the model; the first one is what answers say.
+        template: a chat template (file or text) instead of the model's own.
+        format: a tool-call format's name instead of the one the template shows.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        names: tuple[str, ...] = (),
+        template: str | None = None,
+        format: str | None = None,
+        engine: AsyncEngine | None = None,
+    ) -> None:
+        self.config = config
+        self.names = names or (config.model,)
+        self.engine = engine or AsyncEngine(config)
+        self._template = template
+        self._format = format
+        self._loaded: asyncio.Task[tuple[ChatModel, EngineInfo]] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.engine.__aenter__()
+        self._loaded = asyncio.create_task(self._load())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loaded is not None:
+            self._loaded.cancel()
+            with contextlib.suppress(BaseException):
+                await self._loaded
+        await self.engine.__aexit__(kind, error, trace)
+
+    @property
+    def status(self) -> Status:
+        if self._loaded is None:
+            return "stopped"
+        if not self._loaded.done():
+            return "starting"
+        return "failed" if self._loaded.cancelled() or self._loaded.exception() else self.engine.status
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the model could not be loaded, or None."""
+        task = self._loaded
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
+
+    async def ready(self) -> tuple[ChatModel, EngineInfo]:
+        """Wait until the model serves. Raises what kept it from loading."""
+        if self._loaded is None:
+            raise NotReady("The model has not been started.")
+        return await asyncio.shield(self._loaded)
+
+    def now(self) -> tuple[ChatModel, EngineInfo]:
+        """What :meth:`ready` gives, without waiting. Raises :class:`NotReady`."""
+        if self._loaded is None or not self._loaded.done():
+            raise NotReady("The model is loading. Try again in a few seconds.")
+        if self._loaded.cancelled() or self._loaded.exception() is not None:
+            raise NotReady(f"The model could not be loaded: {self.failure}")
+        return self._loaded.result()
+
+    async def _load(self) -> tuple[ChatModel, EngineInfo]:
+        chat = await asyncio.to_thread(self._load_chat)
+        return chat, await self.engine.ready()
+
+    def _load_chat(self) -> ChatModel:
+        folder, tokenizer = resolve_model(self.config.model), self.engine.tokenizer
+        return ChatModel.load(folder, tokenizer, template=self._template, format=self._format)
