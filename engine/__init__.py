@@ -9,18 +9,22 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .client import AsyncEngine, EngineInfo, TextOutput, TokenStream
+    from .client import AsyncEngine, TextOutputs, TokenStream
     from .config import EngineConfig
     from .errors import EngineError
     from .hub import resolve_model
-    from .llm import LLM, Completion
+    from .llm import LLM, Completion, Generation
+    from .protocol import EngineInfo
     from .request import Grammar, Request, SamplingParams, TokenOutput
+    from .text import TextOutput
     from .tokenizer import TextStream, Tokenizer
 
 _WHERE = {
     "AsyncEngine": "client",
-    "EngineInfo": "client",
-    "TextOutput": "client",
+    "EngineInfo": "protocol",
+    "Generation": "llm",
+    "TextOutput": "text",
+    "TextOutputs": "client",
     "TokenStream": "client",
     "EngineConfig": "config",
     "EngineError": "errors",
@@ -36,8 +40,9 @@ _WHERE = {
 }
 
 __all__ = [
-    "LLM", "AsyncEngine", "Completion", "EngineConfig", "EngineError", "EngineInfo", "Grammar", "Request",
-    "SamplingParams", "TextOutput", "TextStream", "TokenOutput", "TokenStream", "Tokenizer", "resolve_model",
+    "LLM", "AsyncEngine", "Completion", "EngineConfig", "EngineError", "EngineInfo", "Generation", "Grammar",
+    "Request", "SamplingParams", "TextOutput", "TextOutputs", "TextStream", "TokenOutput", "TokenStream", "Tokenizer",
+    "resolve_model",
 ]  # fmt: skip
 
 

@@ -1,86 +1,205 @@
 """The handle that the front holds on the engine process: start, supervise, submit, stream, abort.
 
-Loads neither torch nor the model.
+Loads neither torch nor the model. One event loop owns it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import msgspec
+import zmq
+import zmq.asyncio
 
 from .config import EngineConfig
-from .request import FinishReason, Request, TokenLogprob, TokenOutput
+from .errors import EngineDied, EngineError, from_wire
+from .hub import resolve_model
+from .protocol import (
+    Abort,
+    EngineInfo,
+    Error,
+    Loading,
+    Outputs,
+    Ready,
+    Refused,
+    StartUp,
+    Submit,
+    ToEngine,
+    decode_to_front,
+    encode,
+)  # fmt: skip
+from .request import Request, TokenOutput
+from .text import TextAssembler, TextOutput
+from .tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 Status = Literal["starting", "ready", "restarting", "stopped"]
 
-
-class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine process says of itself when it is ready."""
-
-    model: str
-    device: str
-    dtype: str
-    vocab_size: int
-    max_model_len: int
-    eos_token_ids: list[int]
-    page_size: int
-    kv_pages: int
-
-
-class TextOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """The next piece of text of one request.
-
-    The pieces' ``text`` concatenate to the whole output. ``token_ids`` are the tokens newly produced since the last
-    piece (their text may come later: half a character, or a possible stop string, is held back); they concatenate to
-    the tokens that usage counts. ``prompt_tokens`` and ``cached_tokens`` are the same in every piece.
-    """
-
-    text: str
-    token_ids: list[int]
-    logprobs: list[TokenLogprob] | None
-    finish_reason: FinishReason | None
-    stop_reason: str | int | None
-    prompt_tokens: int
-    cached_tokens: int
+_QUICK_DEATH = 30.0  # seconds; an engine that dies sooner than this after its start may never live
+_MAX_QUICK_DEATHS = 4
+_LAST_WORDS = 50  # milliseconds that a dead process's last message may take to arrive
 
 
 class TokenStream:
-    """The outputs of one accepted request. Closing it early aborts the request."""
+    """The outputs of one accepted request, as an async iterator. Closing it early aborts the request."""
 
-    def __aiter__(self) -> AsyncIterator[TokenOutput]: ...
+    def __init__(self, engine: AsyncEngine, request: Request) -> None:
+        self.request = request
+        self._engine = engine
+        self._items: asyncio.Queue[TokenOutput | EngineError | None] = asyncio.Queue()
+        self._ended = False
 
-    async def __anext__(self) -> TokenOutput: ...
+    def put(self, item: TokenOutput | EngineError | None) -> None:
+        """For the engine: the next output, an error that ends the stream, or None for acceptance."""
+        self._items.put_nowait(item)
 
-    async def aclose(self) -> None: ...
+    async def accepted(self) -> None:
+        """For the engine: wait for the verdict."""
+        first = await self._items.get()
+        if isinstance(first, EngineError):
+            self._ended = True
+            raise first
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TokenOutput:
+        if self._ended:
+            raise StopAsyncIteration
+        item = await self._items.get()
+        if isinstance(item, EngineError):
+            self._ended = True
+            raise item
+        assert item is not None
+        self._ended = item.finish_reason is not None
+        return item
+
+    async def aclose(self) -> None:
+        """Give up what is left. Harmless when the output has ended."""
+        if not self._ended:
+            self._ended = True
+            self._engine.abort(self.request.id)
+
+
+class TextOutputs:
+    """The outputs of one accepted request as text. Closing it early aborts the request."""
+
+    def __init__(self, tokens: TokenStream, text: TextAssembler) -> None:
+        self._tokens = tokens
+        self._text = text
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TextOutput:
+        output = self._text.take(await self._tokens.__anext__())
+        if output.finish_reason is not None:
+            await self._tokens.aclose()  # a stop string may have been found in the middle
+        return output
+
+    async def aclose(self) -> None:
+        await self._tokens.aclose()
 
 
 class AsyncEngine:
-    """An engine process under supervision: when it dies, its requests end with EngineDied and a new one starts."""
+    """An engine process under supervision: when it dies, its requests end with EngineDied and a new one starts.
 
-    def __init__(self, config: EngineConfig) -> None: ...
+    An async context manager; leaving it ends the process.
 
-    async def __aenter__(self) -> Self: ...
+    Args:
+        config: what to run.
+        on_loading: called with bytes of weights read, of how many, while the process starts.
+    """
+
+    def __init__(self, config: EngineConfig, on_loading: Callable[[int, int], None] | None = None) -> None:
+        self.config = config
+        self.restarts = 0
+        self._on_loading = on_loading
+        self._status: Status = "stopped"
+        self._info: EngineInfo | None = None
+        self._refusal: EngineError | None = None
+        self._changed = asyncio.Condition()
+        self._streams: dict[str, TokenStream] = {}
+        self._outbox: zmq.asyncio.Socket | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._folder: Path | None = None
+        self._tokenizer: Tokenizer | None = None
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    @property
+    def num_requests(self) -> int:
+        """Requests that have not ended."""
+        return len(self._streams)
+
+    @property
+    def pid(self) -> int | None:
+        """The engine process, when there is one."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer, loaded at first use. Raises ModelNotFound."""
+        if self._tokenizer is None:
+            self._tokenizer = Tokenizer.load(resolve_model(self.config.model))
+        return self._tokenizer
+
+    async def __aenter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="agenthost-"))  # only ours to enter: the sockets are in it
+        self._status = "starting"
+        self._supervisor = asyncio.create_task(self._supervise(), name="engine supervisor")
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        assert self._supervisor is not None
+        assert self._folder is not None
+        self._supervisor.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._supervisor
+        shutil.rmtree(self._folder, ignore_errors=True)
 
-    @property
-    def status(self) -> Status: ...
+    # -- requests -------------------------------------------------------------------------------------------------
 
     async def ready(self) -> EngineInfo:
-        """Wait until the engine serves. Raises EngineError (ModelNotFound, ...) when it cannot start."""
-        ...
+        """Wait until the engine serves. Raises EngineError (ModelNotFound, ...) when it cannot."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._status in ("ready", "stopped"))
+        if self._status == "stopped" or self._info is None:
+            raise self._refusal or EngineDied("the engine is stopped.")
+        return self._info
 
     async def submit(self, request: Request) -> TokenStream:
         """Send a request and wait until it is accepted: checked, its grammar compiled, queued.
 
         Raises InvalidRequest, ContextOverflow, Overloaded or EngineDied.
         """
-        ...
+        await self.ready()
+        if request.id in self._streams:
+            raise ValueError(f"request id {request.id!r} is in use")
+        stream = self._streams[request.id] = TokenStream(self, request)
+        self._send(Submit(request))
+        try:
+            await stream.accepted()
+        except asyncio.CancelledError:
+            self.abort(request.id)
+            raise
+        return stream
 
     async def submit_text(
         self,
@@ -89,6 +208,132 @@ class AsyncEngine:
         stop: tuple[str, ...] = (),
         include_stop: bool = False,
         skip_special_tokens: bool = True,
-    ) -> AsyncIterator[TextOutput]:
+    ) -> TextOutputs:
         """Like :meth:`submit`, with the output as text: stop strings applied, characters never cut."""
-        ...
+        info = await self.ready()
+        text = TextAssembler(
+            self.tokenizer,
+            len(request.prompt),
+            info.eos_token_ids,
+            stop=stop,
+            include_stop=include_stop,
+            skip_special_tokens=skip_special_tokens,
+        )
+        return TextOutputs(await self.submit(request), text)
+
+    def abort(self, request_id: str) -> None:
+        """Stop a request; its stream ends without another item. Unknown ids mean nothing."""
+        if self._streams.pop(request_id, None) is not None:
+            self._send(Abort(request_id))
+
+    def _send(self, message: ToEngine) -> None:
+        if self._outbox is not None:
+            # Never blocks: the pipe has no high-water mark. The future is done at once.
+            self._outbox.send(encode(message))
+
+    # -- supervision ----------------------------------------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        quick_deaths = 0
+        try:
+            while self._refusal is None:
+                begun = time.monotonic()
+                code = await self._run()
+                if self._refusal is not None:
+                    break
+                died = EngineDied(f"the engine process ended (exit status {code}); it is being restarted.")
+                self._end_streams(died)
+                quick_deaths = quick_deaths + 1 if time.monotonic() - begun < _QUICK_DEATH else 0
+                if quick_deaths > _MAX_QUICK_DEATHS:
+                    self._refusal = EngineDied(f"the engine process ended {quick_deaths} times soon after its start.")
+                    break
+                log.error("the engine process ended (exit status %s); restarting", code)
+                self.restarts += 1
+                await self._set_status("restarting")
+                await asyncio.sleep(min(5.0, 0.1 * 2**quick_deaths) if quick_deaths > 1 else 0)
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:
+            log.exception("the engine's supervisor failed")
+            self._refusal = EngineError(f"the engine cannot be started: {error}")
+        self._end_streams(self._refusal or EngineDied("the engine is shutting down."))
+        await self._set_status("stopped")
+
+    async def _run(self) -> int:
+        """One life of the engine process; its exit status."""
+        assert self._folder is not None
+        context = zmq.asyncio.Context()
+        sockets = Path(tempfile.mkdtemp(dir=self._folder))
+        inbox, self._outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+        addresses = [f"ipc://{sockets}/{name}" for name in ("to-engine", "to-front")]
+        for socket, address in zip((self._outbox, inbox), addresses, strict=True):
+            socket.set_hwm(0)
+            socket.bind(address)
+        process = self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agenthost.engine.worker", stdin=asyncio.subprocess.PIPE
+        )
+        try:
+            assert process.stdin is not None
+            process.stdin.write(msgspec.json.encode(StartUp(self.config, *addresses)) + b"\n")
+            receiver = asyncio.create_task(self._receive(inbox))
+            try:
+                code = await process.wait()
+            finally:
+                receiver.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await receiver
+            while await inbox.poll(_LAST_WORDS):
+                await self._handle(await inbox.recv())
+            return code
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            self._process = self._outbox = None
+            context.destroy(linger=0)
+            shutil.rmtree(sockets, ignore_errors=True)
+
+    async def _receive(self, inbox: zmq.asyncio.Socket) -> None:
+        while True:
+            await self._handle(await inbox.recv())
+
+    async def _handle(self, message: bytes) -> None:
+        match decode_to_front(message):
+            case Outputs() as outputs:
+                self._deliver(outputs)
+            case Ready(info):
+                self._info = info
+                await self._set_status("ready")
+            case Loading(done, total):
+                if self._on_loading is not None:
+                    self._on_loading(done, total)
+            case Refused(error):
+                self._refusal = _exception(error)
+
+    def _deliver(self, outputs: Outputs) -> None:
+        for request_id in outputs.accepted:
+            if request_id in self._streams:
+                self._streams[request_id].put(None)
+        for request_id, output in outputs.produced:
+            if request_id in self._streams:
+                self._streams[request_id].put(output)
+                if output.finish_reason is not None:
+                    del self._streams[request_id]
+        for request_id, error in outputs.failed:
+            stream = self._streams.pop(request_id, None)
+            if stream is not None:
+                stream.put(_exception(error))
+
+    def _end_streams(self, error: EngineError) -> None:
+        for stream in self._streams.values():
+            stream.put(error)
+        self._streams.clear()
+
+    async def _set_status(self, status: Status) -> None:
+        async with self._changed:
+            self._status = status
+            self._changed.notify_all()
+
+
+def _exception(error: Error) -> EngineError:
+    return from_wire(error.kind, error.message, error.param)

@@ -12,12 +12,12 @@ import torch
 
 from .attention.torch_sdpa import TorchAttention
 from .cache.kv import KVCache
-from .client import EngineInfo
 from .config import EngineConfig
 from .errors import EngineError
 from .hub import resolve_model
 from .models.config import ModelConfig
 from .models.load import Progress, build_decoder, dummy_decoder
+from .protocol import EngineInfo
 from .runner.runner import ModelRunner
 from .sampling.grammar import GrammarService
 from .scheduler.budget import Budget
@@ -53,6 +53,7 @@ def build_engine(
         model = dummy_decoder(model_config, max_model_len + 1, dtype, device, config.seed or 0)
     else:
         model = build_decoder(folder, model_config, max_model_len + 1, dtype, device, progress)
+    model.optimize()
     num_pages = _num_pages(config, model_config, dtype, max_model_len)
     max_model_len = min(max_model_len, (num_pages - 1) * config.page_size - 1)
     cache = KVCache(num_pages, config.page_size, share=config.prefix_cache)

@@ -10,7 +10,7 @@ class EngineError(Exception):
 
 
 class InvalidRequest(EngineError):
-    """The request can never be served as it is: out-of-range sampling, a bad grammar. The message says what to change."""
+    """The request can never be served as it is: sampling out of range, a bad grammar. Says what to change."""
 
     kind = "invalid_request"
 

@@ -37,9 +37,7 @@ class Node:
         "alive", "child_keys", "children", "key", "last_used", "namespace", "pages", "parent", "queued", "references",
     )  # fmt: skip
 
-    def __init__(
-        self, parent: Node | None, key: bytes, pages: list[int], last_used: int, namespace: str = ""
-    ) -> None:
+    def __init__(self, parent: Node | None, key: bytes, pages: list[int], last_used: int, namespace: str = "") -> None:
         self.parent = parent
         self.namespace = namespace  # of a root
         self.key = key

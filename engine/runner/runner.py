@@ -61,9 +61,7 @@ class Collected:
 class ModelRunner:
     """See the module."""
 
-    def __init__(
-        self, model: Decoder, attention: AttentionBackend, slots: int, device: torch.device
-    ) -> None:
+    def __init__(self, model: Decoder, attention: AttentionBackend, slots: int, device: torch.device) -> None:
         self._model = model
         self._attention = attention
         self._device = device

@@ -186,9 +186,7 @@ class Sampler:
         self._counts[where] += 1
         self._seen[where] = True
 
-    def _draw(
-        self, logits: torch.Tensor, slots: torch.Tensor, uniform: torch.Tensor, truncate: bool
-    ) -> torch.Tensor:
+    def _draw(self, logits: torch.Tensor, slots: torch.Tensor, uniform: torch.Tensor, truncate: bool) -> torch.Tensor:
         """Sample by inverting the cumulative distribution: the first token whose cumulated probability exceeds u."""
         probabilities = (logits / self._table["temperature"][slots].unsqueeze(1)).softmax(-1)
         if not truncate:

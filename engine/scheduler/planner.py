@@ -83,7 +83,9 @@ class Planner:
 
     def short_of_pages(self) -> int:
         """How many pages the next decodes lack."""
-        wanted = sum(1 for s in self._decoding() if s.lease and self.cache.pages_for(s.computed + 1) > len(s.lease.pages))
+        wanted = sum(
+            1 for s in self._decoding() if s.lease and self.cache.pages_for(s.computed + 1) > len(s.lease.pages)
+        )
         return wanted - self.cache.num_available
 
     def plan(self) -> Plan:

@@ -1,0 +1,107 @@
+"""The engine process: ``python -m agenthost.engine.worker``, started by :class:`AsyncEngine` only.
+
+One thread does everything: read the inbox, step the scheduler, send what happened. It sleeps when there is no work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+import zmq
+
+from .engine import build_engine
+from .errors import EngineError
+from .models.load import Progress
+from .protocol import (
+    Abort,
+    Error,
+    Loading,
+    Outputs,
+    Ready,
+    Refused,
+    StartUp,
+    Submit,
+    ToFront,
+    decode_to_engine,
+    encode,
+)  # fmt: skip
+from .sampling.grammar import GrammarService
+from .scheduler.scheduler import Scheduler
+
+Sender = Callable[[ToFront], None]
+
+_PROGRESS_INTERVAL = 0.1  # seconds
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's; it ends our standard input
+    start_up = msgspec.json.decode(sys.stdin.buffer.readline(), type=StartUp)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    context = zmq.Context()
+    inbox, outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    for socket, address in ((inbox, start_up.inbox), (outbox, start_up.outbox)):
+        socket.set_hwm(0)  # the scheduler bounds what waits; a slow front must not stop a step
+        socket.connect(address)
+
+    def send(message: ToFront) -> None:
+        outbox.send(encode(message))
+
+    try:
+        grammars = GrammarService.for_model(start_up.config.model)
+        engine = build_engine(start_up.config, grammars=grammars, progress=_reporter(send))
+    except EngineError as error:
+        send(Refused(Error.of(error)))
+        context.destroy(linger=1000)
+        return
+    send(Ready(engine.info))
+    _serve(engine.scheduler, grammars, inbox, send)
+
+
+def _serve(scheduler: Scheduler, grammars: GrammarService, inbox: zmq.Socket, send: Sender) -> None:
+    poller = zmq.Poller()
+    poller.register(inbox, zmq.POLLIN)
+    poller.register(grammars.fileno(), zmq.POLLIN)
+    while True:
+        if not scheduler.has_work:
+            poller.poll()
+        while inbox.poll(0):
+            match decode_to_engine(inbox.recv()):
+                case Submit(request):
+                    scheduler.submit(request)
+                case Abort(id):
+                    scheduler.abort(id)
+        events = scheduler.step()
+        if events:
+            send(Outputs.of(events))
+
+
+def _reporter(send: Sender) -> Progress:
+    """Progress messages, not more often than a reader can see."""
+    last = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PROGRESS_INTERVAL or done == total:
+            last = time.monotonic()
+            send(Loading(done, total))
+
+    return report
+
+
+def _exit_with_parent() -> None:
+    """The front holds the other end of our standard input; however it ends, so do we."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
