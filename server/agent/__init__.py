@@ -1,0 +1,1 @@
+"""The hosted loop: the model calls our tools until it answers."""

@@ -6,6 +6,7 @@ Lenient in: null content, content as parts, arguments as JSON text, a developer 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,11 @@ def hoist_system(messages: Sequence[JsonObject]) -> list[JsonObject]:
     system = [message for message in messages if message["role"] == "system"]
     others = [message for message in messages if message["role"] != "system"]
     return _with_one_leading_system(system + others)
+
+
+def new_call_id() -> str:
+    """An id for a tool call, as OpenAI's look."""
+    return f"call_{secrets.token_hex(12)}"
 
 
 def assistant(text: str, calls: Iterable[tuple[str, str, str]] = ()) -> JsonObject:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from ...engine import Tokenizer
 from ...engine.request import TokenLogprob
 from ..chat.formats import CallArguments, CallStart, TextDelta, ToolChoice
 from ..chat.generate import FinishReason, Generation, Piece
+from ..chat.messages import new_call_id
 from . import wire
 
 
@@ -45,10 +45,6 @@ class Answer:
     def _spelled(self, token: int) -> tuple[str, list[int]]:
         raw = self.tokenizer.token_bytes(token)
         return raw.decode("utf-8", "replace"), list(raw)
-
-
-def call_id() -> str:
-    return f"call_{secrets.token_hex(12)}"
 
 
 def usage(generations: Sequence[Generation]) -> wire.Usage:
@@ -108,7 +104,7 @@ async def _choice(answer: Answer, index: int, generation: Generation) -> wire.Ch
             logprobs.content += more.content
         reason = piece.finish_reason or reason
     calls = [
-        wire.ToolCall(call_id(), wire.FunctionCall("".join(parts), name))
+        wire.ToolCall(new_call_id(), wire.FunctionCall("".join(parts), name))
         for name, parts in zip(names, arguments, strict=True)
     ]
     content = "".join(text)

@@ -11,9 +11,10 @@ import msgspec
 from ...engine.errors import EngineError
 from ..chat.formats import CallArguments, CallStart, Delta, TextDelta
 from ..chat.generate import Generation, Piece
+from ..chat.messages import new_call_id
 from ..http.events import DONE, Write, event
 from . import wire
-from .answer import Answer, call_id, usage
+from .answer import Answer, usage
 from .errors import ApiError, from_engine
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def _delta(delta: Delta) -> wire.Delta:
         case TextDelta():
             return wire.Delta(content=delta.text)
         case CallStart():
-            call = wire.ToolCallDelta(delta.index, wire.FunctionDelta(delta.name, ""), call_id(), "function")
+            call = wire.ToolCallDelta(delta.index, wire.FunctionDelta(delta.name, ""), new_call_id(), "function")
         case CallArguments():
             call = wire.ToolCallDelta(delta.index, wire.FunctionDelta(arguments=delta.text))
     return wire.Delta(tool_calls=[call])

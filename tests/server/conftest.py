@@ -23,7 +23,9 @@ SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CONTEXT = 4000
 
 
-def write_model(folder: Path, *, template: str = "chatml", special: tuple[str, ...] = (), generation=None) -> Path:
+def write_model(
+    folder: Path, *, template: str = "chatml", special: tuple[str, ...] = (), eos: str = "<|im_end|>", generation=None
+) -> Path:
     """A model folder without weights: one token per byte, plus ChatML's marks and the ``special`` ones."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {character: index for index, character in enumerate(alphabet)}
@@ -32,8 +34,9 @@ def write_model(folder: Path, *, template: str = "chatml", special: tuple[str, .
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([*SPECIALS, *special])
     backend.save(str(folder / "tokenizer.json"))
-    end = backend.token_to_id("<|im_end|>")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}))
+    end = backend.token_to_id(eos)
+    named = {"bos_token": "<|endoftext|>", "eos_token": eos, "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen3", "eos_token_id": end}))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end, **(generation or {})}))
     (folder / "chat_template.jinja").write_text((TEMPLATES / f"{template}.jinja").read_text())
@@ -174,6 +177,22 @@ def server(model_folder):
     config = ServerConfig(engine=EngineConfig(model=str(model_folder)), served_model_name=("m", "alias"))
     with serving(config, engine) as url:
         yield Served(url, engine)
+
+
+@pytest.fixture
+def make_model(tmp_path) -> Callable[..., Path]:
+    """Writes a model folder of the wanted kind, see write_model."""
+    return lambda **wanted: write_model(tmp_path, **wanted)
+
+
+@pytest.fixture
+def make_engine() -> Callable[..., ScriptedEngine]:
+    return ScriptedEngine
+
+
+@pytest.fixture(scope="session")
+def make_server():
+    return serving
 
 
 @pytest.fixture

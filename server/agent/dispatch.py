@@ -1,0 +1,89 @@
+"""Runs the calls of one turn: those that only read side by side, the others one after the other, in order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+
+from ...tools.spec import Registry, ToolContext, ToolResult, failure
+from ..chat.messages import new_call_id
+from .events import CallFinished, CallStarted, Event
+
+log = logging.getLogger(__name__)
+
+Emit = Callable[[Event], Awaitable[None]]
+
+
+@dataclass
+class Call:
+    """A call as the model wrote it; ``arguments`` is JSON text, or what should have been."""
+
+    name: str
+    arguments: str = ""
+    id: str = field(default_factory=new_call_id)
+
+
+async def dispatch(
+    calls: Sequence[Call], tools: Registry, context: ToolContext, *, max_output: int, emit: Emit
+) -> list[str]:
+    """Every call's output, in the calls' order. Cancelling it cancels the tools.
+
+    Args:
+        max_output: characters of one output that the model gets to read.
+    """
+    outputs: dict[str, str] = {}
+
+    async def run(call: Call) -> None:
+        await emit(CallStarted(call.id, call.name, call.arguments))
+        begun = time.monotonic()
+        result = await _call(call, tools, context)
+        output = outputs[call.id] = cap(result.text, max_output)
+        seconds = time.monotonic() - begun
+        await emit(CallFinished(call.id, call.name, call.arguments, output, result.is_error, seconds))
+
+    for batch in _batches(calls, tools):
+        async with anyio.create_task_group() as group:
+            for call in batch:
+                group.start_soon(run, call)
+    return [outputs[call.id] for call in calls]
+
+
+def cap(text: str, limit: int) -> str:
+    """``text`` with its middle replaced by a note when it is longer than ``limit`` characters."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 2 // 3, limit // 3
+    left_out = len(text) - head - tail
+    return f"{text[:head]}\n[... {left_out} characters left out ...]\n{text[-tail:]}"
+
+
+async def _call(call: Call, tools: Registry, context: ToolContext) -> ToolResult:
+    try:
+        arguments = json.loads(call.arguments)
+    except (ValueError, RecursionError) as error:
+        return failure(f"the arguments of {call.name} are not valid JSON: {error}.")
+    try:
+        return await tools.call(call.name, arguments, context)
+    except Exception:
+        log.exception("the tool %s failed", call.name)
+        return failure(f"{call.name} failed unexpectedly.")
+
+
+def _batches(calls: Sequence[Call], tools: Registry) -> Iterator[list[Call]]:
+    reading: list[Call] = []
+    for call in calls:
+        tool = tools.tools.get(call.name)
+        if tool is not None and tool.spec.annotations.read_only:
+            reading.append(call)
+            continue
+        if reading:
+            yield reading
+            reading = []
+        yield [call]
+    if reading:
+        yield reading

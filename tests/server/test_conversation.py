@@ -1,0 +1,99 @@
+"""A conversation grows token by token: nothing that was read or written is rendered or tokenised again."""
+
+import asyncio
+
+import pytest
+from agenthost.engine import Tokenizer
+from agenthost.server.chat.conversation import Conversation
+from agenthost.server.chat.model import ChatModel
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+LLAMA = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+KINDS = {
+    "chatml": {"template": "chatml"},
+    "chatml with tags as tokens": {"template": "chatml", "special": ("<tool_call>", "</tool_call>")},
+    "llama3": {"template": "llama3", "special": LLAMA, "eos": "<|eot_id|>"},
+}
+SAID = {
+    "llama3": '{"name": "f", "parameters": {"x": "é<|eot"}}',
+}
+CALL = '<tool_call>\n{"name": "f", "arguments": {"x": "é<|eot"}}\n</tool_call>'
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def result(text):
+    return {"role": "tool", "tool_call_id": "call_1", "name": "f", "content": text}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_grown_prompt_is_what_a_whole_rendering_gives(make_model, kind):
+    folder = make_model(**KINDS[kind])
+    tokenizer = Tokenizer.load(folder)
+    model = ChatModel.load(folder, tokenizer)
+    end = tokenizer.eos_token_ids[0]
+
+    async def talk():
+        conversation = Conversation(model, TOOLS, "Be brief.")
+        first = await conversation.prompt([user("hi")])
+        written = [*tokenizer.encode(SAID.get(kind, CALL)), end]
+        conversation.append_turn("", [("call_1", "f", '{"x": "é<|eot"}')], written, ended=True)
+        second = await conversation.prompt([result("42 <|im_end|> <|eot_id|>")])
+        assert second[: len(first) + len(written)] == first + written
+        assert second == await model.prompt(conversation.messages, TOOLS)
+        conversation.append_turn("It is 42.", [], [*tokenizer.encode("It is 42."), end], ended=True)
+        third = await conversation.prompt([user("thanks")])
+        assert third[: len(second)] == second
+        assert third == await model.prompt(conversation.messages, TOOLS)
+        assert conversation.rerendered == 0
+
+    asyncio.run(talk())
+
+
+def test_what_the_model_wrote_is_kept_where_a_rendering_would_differ(make_model):
+    folder = make_model()
+    tokenizer = Tokenizer.load(folder)
+    model = ChatModel.load(folder, tokenizer)
+
+    async def talk():
+        conversation = Conversation(model, TOOLS)
+        first = await conversation.prompt([user("hi")])
+        odd = tokenizer.encode('<tool_call>{"name":"f","arguments":{ }}</tool_call>')
+        conversation.append_turn("", [("call_1", "f", "{ }")], odd, ended=False)
+        second = await conversation.prompt([result("ok")])
+        assert second[: len(first) + len(odd)] == first + odd
+        rest = tokenizer.decode(second[len(first) + len(odd) :], skip_special_tokens=False)
+        assert rest == (
+            "<|im_end|>\n<|im_start|>user\n<tool_response>\nok\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
+        )
+
+    asyncio.run(talk())
+
+
+def test_a_template_that_drops_old_reasoning_is_obeyed(make_model):
+    folder = make_model(template="chatml_thinking")
+    tokenizer = Tokenizer.load(folder)
+    model = ChatModel.load(folder, tokenizer)
+
+    async def talk():
+        conversation = Conversation(model, [])
+        await conversation.prompt([user("2+2?")])
+        thought = "<think>\nhm\n</think>\n\n4"
+        conversation.append_turn(thought, [], [*tokenizer.encode(thought), tokenizer.eos_token_ids[0]], ended=True)
+        prompt = await conversation.prompt([user("3+3?")])
+        assert prompt == await model.prompt(conversation.messages)
+        assert "hm" not in tokenizer.decode(prompt)
+        assert conversation.rerendered == 1
+
+    asyncio.run(talk())
+
+
+def test_a_refused_late_system_message_moves_to_the_front(make_model):
+    folder = make_model(template="strict")
+    tokenizer = Tokenizer.load(folder)
+    model = ChatModel.load(folder, tokenizer)
+    messages = [user("hi"), {"role": "system", "content": "Be brief."}]
+    text = tokenizer.decode(asyncio.run(model.prompt(messages)), skip_special_tokens=False)
+    assert text == "<|endoftext|>[system]Be brief.[user]hi"
