@@ -1,0 +1,36 @@
+"""The hands of an agent: code, files and a browser, in one workspace per session.
+
+    async with Sessions() as sessions:
+        offer = default_tools(probe())
+        session = await sessions.create()
+        result = await offer.registry.call("python", {"code": "6 * 7"}, ToolContext(session))
+
+This room knows nothing of HTTP or models.
+"""
+
+from .errors import SandboxUnavailable, ToolError, UnknownSession, WorkspaceError
+from .offer import Offer, default_tools
+from .sandbox.probe import Verdict, probe
+from .sandbox.spec import Limits
+from .spec import Annotations, Registry, Tool, ToolContext, ToolResult, ToolSpec
+from .workspace import Session, Sessions
+
+__all__ = [
+    "Annotations",
+    "Limits",
+    "Offer",
+    "Registry",
+    "SandboxUnavailable",
+    "Session",
+    "Sessions",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "ToolResult",
+    "ToolSpec",
+    "UnknownSession",
+    "Verdict",
+    "WorkspaceError",
+    "default_tools",
+    "probe",
+]

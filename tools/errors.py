@@ -14,3 +14,11 @@ class ToolError(Exception):
 
 class SandboxUnavailable(Exception):
     """No isolation backend works on this machine; the message says what to install or allow."""
+
+
+class WorkspaceError(Exception):
+    """A workspace cannot be used as asked; the message says why and what to do. For the user, not for the model."""
+
+
+class UnknownSession(LookupError):
+    """No such session for this caller: it never existed, is somebody else's, was closed, or expired."""

@@ -1,7 +1,7 @@
 """What a tool is: a name, a description, JSON Schemas, and an async call.
 
-The same :class:`Tool` object serves the hosted agent loop and the MCP server. This room knows nothing of HTTP or models.
-Field meanings follow the MCP specification (tools, annotations, ``isError``).
+The same :class:`Tool` object serves the hosted agent loop and the MCP server. This room knows nothing of HTTP or of
+models. Field meanings follow the MCP specification (tools, annotations, ``isError``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import jsonschema.exceptions
+import jsonschema.protocols
 
 from .errors import ToolError
 

@@ -14,6 +14,9 @@ PYTHON = ToolSpec(
 )
 
 NO_OUTPUT = "(no output)"
+STATE_KEPT = "Variables are kept."
+STATE_LOST = "Python was restarted: variables are gone, files are kept."
+RESTARTED = "Note: Python was restarted since the last call: variables are gone, files are kept."
 
 
 def python_text(stdout: str, stderr: str, value: str | None, traceback: str | None) -> str:

@@ -214,6 +214,10 @@ def not_a_file(path: str) -> str:
     return f"{path} is a directory, not a file. Use list_directory to see what is in it."
 
 
+def not_regular(path: str) -> str:
+    return f"{path} is not a regular file. Use another path."
+
+
 def already_exists(path: str) -> str:
     return f"{path} already exists. Choose another destination."
 

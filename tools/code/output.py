@@ -1,0 +1,33 @@
+"""What is kept of a stream that may be endless: its beginning and its end."""
+
+from __future__ import annotations
+
+
+class Capture:
+    """Collects bytes, keeps ``head`` from the start and ``tail`` from the end, counts the rest."""
+
+    def __init__(self, head: int = 8_000, tail: int = 4_000) -> None:
+        self._head_size, self._tail_size = head, tail
+        self._head = bytearray()
+        self._tail = bytearray()
+        self.total = 0
+
+    def add(self, data: bytes) -> None:
+        self.total += len(data)
+        room = self._head_size - len(self._head)
+        self._head += data[:room]
+        if len(data) > room:
+            self._tail += data[room:]
+            del self._tail[: -self._tail_size]
+
+    @property
+    def left_out(self) -> int:
+        """Bytes that are not in :meth:`text`."""
+        return self.total - len(self._head) - len(self._tail)
+
+    def text(self) -> str:
+        """What was kept, with a line in the middle that says what was not."""
+        if not self.left_out:
+            return (self._head + self._tail).decode("utf-8", "replace")
+        head, tail = self._head.decode("utf-8", "replace"), self._tail.decode("utf-8", "replace")
+        return f"{head}\n[... {self.left_out} bytes of output left out ...]\n{tail}"

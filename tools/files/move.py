@@ -1,0 +1,67 @@
+"""`move_file`."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from ..errors import ToolError
+from ..spec import JsonObject, Tool, ToolContext, ToolResult
+from .beneath import Root, clean, told
+from .result import content, in_thread
+from .specs import MOVE_FILE, already_exists, moved, no_such_directory, no_such_file
+
+_NOREPLACE = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class MoveFile(Tool):
+    spec = MOVE_FILE
+
+    async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
+        source, destination = arguments["source"], arguments["destination"]
+        await in_thread(context, move, source, destination)
+        return content(moved(source, destination))
+
+
+def move(root: Root, source: str, destination: str) -> None:
+    """Rename without ever replacing anything.
+
+    Raises:
+        ToolError: no such source, or the destination exists.
+    """
+    inner_source, inner_destination = clean(source), clean(destination)
+    with (
+        told(source),
+        root.parent(inner_source) as (from_folder, old),
+        told(destination, missing=no_such_directory(destination.rstrip("/").rpartition("/")[0] or ".")),
+        root.parent(inner_destination) as (to_folder, new),
+    ):
+        try:
+            with root.acting():
+                _rename(from_folder, old, to_folder, new)
+        except FileNotFoundError:
+            raise ToolError(no_such_file(source)) from None
+        except FileExistsError:
+            raise ToolError(already_exists(destination)) from None
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise ToolError(f"{source} cannot be moved into itself. Choose another destination.") from error
+            raise
+
+
+def _rename(from_folder: int, old: str, to_folder: int, new: str) -> None:
+    if _libc.renameat2(from_folder, os.fsencode(old), to_folder, os.fsencode(new), _NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code != errno.EINVAL:
+        raise OSError(code, os.strerror(code))
+    # A file system without RENAME_NOREPLACE (or a move into itself, which rename refuses too): look first. What comes
+    # between the look and the rename can be replaced, within the workspace.
+    try:
+        os.stat(new, dir_fd=to_folder, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(old, new, src_dir_fd=from_folder, dst_dir_fd=to_folder)
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))

@@ -1,0 +1,36 @@
+"""How the file tools run and answer: in a thread, with text and structured content."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from ..spec import ToolContext, ToolResult
+from .beneath import Root
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_thread(
+    context: ToolContext, work: Callable[Concatenate[Root, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """``work(root, ...)`` off the event loop.
+
+    Cancellation does not wait for it: every piece of work is bounded in what it reads, writes and walks.
+    """
+    context.session.touch()
+    return await asyncio.to_thread(work, context.session.files, *args, **kwargs)
+
+
+def content(text: str, structured: str | None = None) -> ToolResult:
+    """A result whose structured form is ``{"content": ...}``, the same text if ``structured`` is not given."""
+    return ToolResult(text=text, structured={"content": text if structured is None else structured})
+
+
+def printable(name: str) -> str:
+    """A file name on one line, whatever it holds: control characters and bytes that are not UTF-8 are escaped."""
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

@@ -1,0 +1,56 @@
+"""How much a workspace holds, against how much it may hold.
+
+A directory has no kernel limit of its own, so size is measured: while code runs and after it, and before a tool writes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+from .beneath import Root
+from .walk import walk
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a workspace may hold.
+
+    Args:
+        bytes: on disk; None for no limit, as in a directory that a user gave with whatever is in it.
+        entries: files and directories together; None for no limit.
+        reserve: bytes of the disk that are always left free.
+    """
+
+    bytes: int | None = 1024 * MIB
+    entries: int | None = 50_000
+    reserve: int = 256 * MIB
+
+    def excess(self, root: Root) -> str | None:
+        """A sentence for the model when there is too much, or None. Stops counting as soon as it knows."""
+        disk = os.fstatvfs(root.fd)
+        if disk.f_bavail * disk.f_frsize < self.reserve:
+            return "the disk is nearly full. Delete files that are not needed."
+        if self.bytes is None and self.entries is None:
+            return None
+        size = 0
+        too_deep: list[OSError] = []
+
+        def note(error: OSError) -> None:
+            if error.errno == errno.ENAMETOOLONG:
+                too_deep.append(error)
+
+        for entries, (_, entry) in enumerate(walk(root, unreadable=note), start=1):
+            with suppress(OSError):  # gone meanwhile
+                size += entry.stat(follow_symlinks=False).st_blocks * 512
+            if self.bytes is not None and size > self.bytes:
+                return f"the workspace holds more than {self.bytes // MIB} MB. Delete files that are not needed."
+            if self.entries is not None and entries > self.entries:
+                return f"the workspace has more than {self.entries} files. Delete files that are not needed."
+            if too_deep:
+                return "the workspace has directories nested too deep. Delete them."
+        return None

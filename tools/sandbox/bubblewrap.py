@@ -1,0 +1,144 @@
+"""Isolation by bubblewrap: own user, mount, pid, network, ipc, uts and cgroup namespaces, and our seccomp filter.
+
+The launcher never runs as uid 0 (a root server's bwrap could write to /proc/sys from inside) and has an empty
+environment (its pid 1 shows the environment it was given to the code inside).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SandboxUnavailable
+from .cgroups import Cgroups
+from .identity import server_is_root
+from .placement import mapped_command
+from .seccomp import assemble
+from .spec import WORKSPACE, Backend, Limits, Sandbox, SandboxSpec
+
+_SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
+_INSIDE_ID = "1000"
+_ACCOUNTS = {
+    "/etc/passwd": f"user:x:{_INSIDE_ID}:{_INSIDE_ID}::{WORKSPACE}:/bin/sh\n",
+    "/etc/group": f"user:x:{_INSIDE_ID}:\n",
+}
+_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": WORKSPACE,
+    "LANG": "C.UTF-8",
+    "TMPDIR": "/tmp",
+    "TERM": "dumb",
+}
+
+
+@dataclass(frozen=True)
+class Bubblewrap(Backend):
+    """Starts sandboxes with the ``bwrap`` program.
+
+    Args:
+        bwrap: path of the program.
+        python: a Python that any user may read.
+        options: what this version of bwrap knows, as listed by ``bwrap --help``.
+        cgroups: limits for all processes of a session together, where this process may set them.
+    """
+
+    bwrap: str
+    python: str
+    options: frozenset[str]
+    cgroups: Cgroups | None = None
+    name: str = "bubblewrap"
+
+    def start(self, spec: SandboxSpec, program: str) -> Sandbox:
+        if (server_is_root() and spec.user is None) or (spec.user is not None and spec.user.uid == 0):
+            raise SandboxUnavailable("sandboxed code must not run as uid 0: give the session a user of its own")
+        with ExitStack() as ours, ExitStack() as theirs:
+            control, far_control = socket.socketpair()
+            control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            ours.callback(control.close)
+            theirs.callback(far_control.close)
+            (stdout, far_stdout), (stderr, far_stderr), (info, far_info) = os.pipe(), os.pipe(), os.pipe()
+            data = [_in_memory(assemble()), *(_in_memory(text.encode()) for text in _ACCOUNTS.values())]
+            for fd in (stdout, stderr, info):
+                ours.callback(os.close, fd)
+            for fd in (far_stdout, far_stderr, far_info, *data):
+                theirs.callback(os.close, fd)
+            passed = [far_control.fileno(), far_info, *data]
+            inside = [self.python, "-I", "-c", program, str(far_control.fileno())]
+            command = [self.bwrap, *self._arguments(spec, data, far_info), "--", *inside]
+            launcher = _spawn(spec, command, passed, far_stdout, far_stderr)
+            ours.pop_all()
+        confinement = self.cgroups.make(spec.limits) if self.cgroups else None
+        return Sandbox(launcher, control, stdout, stderr, info, confinement)
+
+    def _arguments(self, spec: SandboxSpec, data: list[int], info: int) -> Iterator[str]:
+        filter_fd, *account_fds = data
+        yield from ("--unshare-user", "--uid", _INSIDE_ID, "--gid", _INSIDE_ID)
+        if "--disable-userns" in self.options:  # the filter refuses them too
+            yield "--disable-userns"
+        yield from ("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+        yield from ("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox")
+        yield from self._file_system(spec.limits)
+        for path, fd in zip(_ACCOUNTS, account_fds, strict=True):
+            yield from ("--ro-bind-data", str(fd), path)
+        workspace = spec.owner.mount_point if spec.owner else spec.workspace
+        yield from ("--bind", str(workspace), WORKSPACE, "--chdir", WORKSPACE)
+        yield from ("--remount-ro", "/dev", "--remount-ro", "/")
+        yield "--clearenv"
+        for name, value in _ENVIRONMENT.items():
+            yield from ("--setenv", name, value)
+        yield from ("--seccomp", str(filter_fd), "--info-fd", str(info))
+
+    def _file_system(self, limits: Limits) -> Iterator[str]:
+        yield from ("--ro-bind", "/usr", "/usr")
+        for path in map(Path, _SYSTEM_LINKS):
+            if path.is_symlink():
+                yield from ("--symlink", os.readlink(path), str(path))
+            elif path.is_dir():
+                yield from ("--ro-bind", str(path), str(path))
+        for path in _SYSTEM_FILES:
+            yield from ("--ro-bind-try", path, path)
+        prefix = Path(self.python).parent.parent
+        if not prefix.is_relative_to("/usr"):
+            yield from ("--ro-bind", str(prefix), str(prefix))
+        yield from ("--proc", "/proc", "--dev", "/dev")
+        yield from ("--size", str(limits.temporary), "--tmpfs", "/tmp")
+        yield from ("--size", str(limits.shared_memory), "--tmpfs", "/dev/shm")
+
+
+def _spawn(
+    spec: SandboxSpec, command: list[str], passed: list[int], stdout: int, stderr: int
+) -> subprocess.Popen[bytes]:
+    """Start the launcher as the session's user, with nothing of ours but the descriptors it needs."""
+    user, group = (spec.user.uid, spec.user.gid) if spec.user else (None, None)
+    if spec.owner and spec.user:
+        command = [*mapped_command(spec.workspace, spec.owner, spec.user), *command]
+        user = group = None  # the script needs root for its mount and becomes the user before bwrap starts
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=passed,
+            env={},
+            cwd="/",
+            user=user,
+            group=group,
+            extra_groups=[] if user is not None else None,
+        )
+    except (OSError, ValueError) as error:
+        raise SandboxUnavailable(f"could not start the sandbox launcher {command[0]}: {error}") from error
+
+
+def _in_memory(content: bytes) -> int:
+    """A descriptor that reads ``content`` from its start."""
+    fd = os.memfd_create("agenthost-sandbox", os.MFD_CLOEXEC)
+    os.write(fd, content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

@@ -1,0 +1,229 @@
+"""Sessions and their workspaces: the one directory that a session's code, files and downloads share.
+
+A session is bound to the caller that made it and lives for a while after its last use. It knows nothing of particular
+tools: they hang what must live as long as the session (an interpreter, a browser context) on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+from .errors import UnknownSession, WorkspaceError
+from .files.beneath import Root
+from .files.remove import remove_tree
+from .files.usage import Quota
+from .files.walk import OPEN_DIRECTORY
+from .sandbox.identity import IdentityPool, server_is_root
+from .sandbox.placement import Placement, place_directory, place_temporary
+from .sandbox.spec import Limits, SandboxSpec
+
+
+class Resource(Protocol):
+    """Something that lives as long as its session."""
+
+    async def close(self) -> None: ...
+
+
+_LIMITS, _QUOTA = Limits(), Quota()
+R = TypeVar("R", bound=Resource)
+
+
+@dataclass
+class Session:
+    """One caller's workspace and what runs in it.
+
+    Args:
+        id: random, 192 bits. Knowing it is not a permission: `Sessions.get` asks for the owner too.
+        owner: who made it, as the server names callers.
+        ttl: seconds after the last use at which the session may be closed; None for never.
+        files: the workspace's directory, for tools that open paths.
+        sandbox: how code of this session is isolated.
+        quota: how much the workspace may hold.
+    """
+
+    id: str
+    owner: str
+    ttl: float | None
+    files: Root
+    sandbox: SandboxSpec
+    quota: Quota
+    created: float = field(default_factory=time.time)
+    last_used: float = field(default_factory=time.time)
+    _resources: dict[type, Resource] = field(default_factory=dict)
+
+    @property
+    def workspace(self) -> Path:
+        """The directory on the host. For people and tests: tools open paths beneath :attr:`files`."""
+        return self.sandbox.workspace
+
+    def touch(self) -> None:
+        """Note that the session was used just now."""
+        self.last_used = time.time()
+
+    def expired(self, now: float) -> bool:
+        return self.ttl is not None and now - self.last_used > self.ttl
+
+    def keep(self, kind: type[R], make: Callable[[], R]) -> R:
+        """The session's one object of ``kind``, made when there is none yet and closed with the session."""
+        resource = self._resources.get(kind)
+        if not isinstance(resource, kind):
+            resource = make()
+            self._resources[kind] = resource
+        return resource
+
+    async def close(self) -> None:
+        """End what runs in the session. `Sessions.close` also removes a temporary workspace."""
+        while self._resources:
+            _, resource = self._resources.popitem()
+            await resource.close()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a session is on disk, for when it ends."""
+
+    home: str  # the session's own directory, a name below the store's
+    placement: Placement
+
+
+class Sessions:
+    """Makes, finds and closes sessions. An async context manager: leaving it closes all.
+
+    Args:
+        root: directory for workspaces, made when missing; None for a temporary one that goes away at the end. The
+            sandbox's users must be able to reach it, so a root server cannot keep it below a private home.
+        ttl: seconds after its last use at which a session may be closed; None for never.
+        limits: of each session's sandbox.
+        quota: of each temporary workspace; of a given directory only the free disk space is looked after.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        *,
+        ttl: float | None = 1200.0,
+        limits: Limits = _LIMITS,
+        quota: Quota = _QUOTA,
+    ) -> None:
+        self._wanted_root = root
+        self._ttl = ttl
+        self._limits = limits
+        self._quota = quota
+        self._pool = IdentityPool()
+        self._sessions: dict[str, Session] = {}
+        self._places: dict[str, _Place] = {}
+        self._root: Path | None = None
+        self._root_fd = -1
+
+    async def __aenter__(self) -> Self:
+        self._root = _prepare_root(self._wanted_root)
+        self._root_fd = os.open(self._root, OPEN_DIRECTORY | os.O_CLOEXEC)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for session in list(self._sessions.values()):
+            await self._end(session)
+        os.close(self._root_fd)
+        if self._wanted_root is None and self._root:
+            self._root.rmdir()
+        self._root = None
+
+    async def create(self, owner: str = "local", directory: Path | None = None) -> Session:
+        """A new session with an empty temporary workspace, or one that works in ``directory`` and never removes it.
+
+        Raises:
+            WorkspaceError: ``directory`` cannot be used.
+        """
+        await self.expire()
+        return await asyncio.to_thread(self._create, owner, directory)
+
+    def get(self, session_id: str, owner: str = "local") -> Session:
+        """The session with this id, if it is this owner's.
+
+        Raises:
+            UnknownSession: there is none. The same for a wrong id, a wrong owner and an expired session.
+        """
+        session = self._sessions.get(session_id)
+        if session is None or session.owner != owner or session.expired(time.time()):
+            raise UnknownSession("there is no such session: it may have expired. Start a new one.")
+        session.touch()
+        return session
+
+    async def close(self, session_id: str, owner: str = "local") -> None:
+        """End a session: what runs in it is killed, a temporary workspace is removed.
+
+        Raises:
+            UnknownSession: as :meth:`get`.
+        """
+        await self._end(self.get(session_id, owner))
+
+    async def expire(self) -> int:
+        """Close the sessions whose time is over; returns how many. `create` does it, and a server now and then."""
+        over = [session for session in self._sessions.values() if session.expired(time.time())]
+        for session in over:
+            await self._end(session)
+        return len(over)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def _create(self, owner: str, directory: Path | None) -> Session:
+        if self._root is None:
+            raise RuntimeError("enter Sessions with `async with` before creating a session")
+        home = f"s-{secrets.token_hex(12)}"  # not the id: code inside can see this name in its mount table
+        os.mkdir(home, 0o711, dir_fd=self._root_fd)
+        try:
+            if directory is None:
+                placement = place_temporary(self._root / home, self._pool, self._limits)
+            else:
+                placement = place_directory(directory, self._root / home, self._pool, self._limits)
+            fd = os.open(placement.sandbox.workspace, OPEN_DIRECTORY | os.O_CLOEXEC)
+        except BaseException:
+            remove_tree(self._root_fd, home)
+            raise
+        files = Root(fd, placement.files_as)
+        # A directory with the user's own files in it is not counted.
+        quota = self._quota if directory is None else replace(self._quota, bytes=None, entries=None)
+        session = Session(secrets.token_urlsafe(24), owner, self._ttl, files, placement.sandbox, quota)
+        self._sessions[session.id] = session
+        self._places[session.id] = _Place(home, placement)
+        return session
+
+    async def _end(self, session: Session) -> None:
+        if self._sessions.pop(session.id, None) is None:
+            return
+        place = self._places.pop(session.id)
+        await session.close()
+        os.close(session.files.fd)
+        await asyncio.to_thread(remove_tree, self._root_fd, place.home)
+        if place.placement.session_user:
+            self._pool.give_back(place.placement.session_user)
+
+
+def _prepare_root(wanted: Path | None) -> Path:
+    """The directory for workspaces, private to this process's user, but passable for session users of a root server."""
+    mode = 0o711 if server_is_root() else 0o700
+    if wanted is None:
+        root = Path(tempfile.mkdtemp(prefix="agenthost-"))
+    else:
+        root = Path(os.path.abspath(wanted))
+        root.mkdir(parents=True, exist_ok=True, mode=mode)
+        if root.stat().st_uid != os.geteuid():
+            raise WorkspaceError(f"{root} belongs to another user. Choose a directory of your own for workspaces.")
+    root.chmod(mode)
+    if server_is_root():
+        for folder in root.parents:
+            if not folder.stat().st_mode & 0o001:
+                raise WorkspaceError(
+                    f"workspaces cannot be kept in {root}: the sandbox's users may not pass {folder}. "
+                    "Choose a directory such as /var/lib/agenthost."
+                )
+    return root
