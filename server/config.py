@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..engine import EngineConfig
 from .http.names import is_loopback
-
-PREFIX = "AGENTHOST_"
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names the setting, its source, and what it should be."""
+from .settings import ENGINE_SETTINGS, ConfigError, engine_config, gather
 
 
 def _words(value: object) -> object:
@@ -65,39 +57,16 @@ class ServerConfig(BaseModel):
 
     @classmethod
     def load(cls, flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServerConfig:
-        """Flags win over variables, which win over the file that the flag or variable ``config`` names.
+        """See :func:`settings.gather`.
 
         Raises :class:`ConfigError`.
         """
-        engine_fields = set(EngineConfig.__struct_fields__)
-        known = (set(cls.model_fields) - {"engine"}) | engine_fields
-        variables = {
-            name: value
-            for key, value in environment.items()
-            if key.startswith(PREFIX) and (name := key.removeprefix(PREFIX).lower()) in known
-        }
-        file = flags.get("config") or environment.get(f"{PREFIX}CONFIG")
-        merged = {**(_file(file, known) if file else {}), **variables, **{k: v for k, v in flags.items() if k in known}}
+        own = set(cls.model_fields) - {"engine"}
+        settings = gather(flags, environment, own | ENGINE_SETTINGS)
+        engine = engine_config(settings)
         try:
-            engine = msgspec.convert(
-                {name: value for name, value in merged.items() if name in engine_fields}, EngineConfig, strict=False
-            )
-            return cls(engine=engine, **{name: value for name, value in merged.items() if name not in engine_fields})
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"configuration: {error}") from error
+            return cls(engine=engine, **{name: value for name, value in settings.items() if name in own})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "configuration"
             raise ConfigError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
-
-
-def _file(path: str, known: set[str]) -> dict[str, Any]:
-    try:
-        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read the configuration file {path}: {error}") from error
-    settings = {name.replace("-", "_"): value for name, value in settings.items()}
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise ConfigError(f"{path} has unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
-    return settings

@@ -28,6 +28,9 @@ class ServedModel:
         names: what clients may call the model; the first one is what answers say.
         template: a chat template (file or text) instead of the model's own.
         format: a tool-call format's name instead of the one the template shows.
+
+    Attributes:
+        started: set once loading has begun, which is when :meth:`ready` can be awaited.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class ServedModel:
         self.config = config
         self.names = names or (config.model,)
         self.engine = engine or AsyncEngine(config)
+        self.started = asyncio.Event()
         self._template = template
         self._format = format
         self._loaded: asyncio.Task[tuple[ChatModel, EngineInfo]] | None = None
@@ -49,6 +53,7 @@ class ServedModel:
     async def __aenter__(self) -> Self:
         await self.engine.__aenter__()
         self._loaded = asyncio.create_task(self._load())
+        self.started.set()
         return self
 
     async def __aexit__(

@@ -31,6 +31,7 @@ class Conversation:
         self.rerendered = 0
         self._model = model
         self._tools = list(tools)
+        self._answered = False
         self._ended = False
 
     async def prompt(self, following: Sequence[JsonObject]) -> list[int]:
@@ -38,14 +39,9 @@ class Conversation:
 
         Raises TemplateError when the template refuses them; the conversation is then as before.
         """
-        if self.ids:
-            suffix = await self._model.continuation(self.messages[-1], self._ended, following, self._tools)
-            ids = self.ids + suffix if suffix is not None else None
-            self.rerendered += ids is None
-        else:
-            ids = None
-        self.ids = ids or await self._model.prompt([*self.messages, *following], self._tools)
+        self.ids = await self._continued(following) or await self._rendered(following)
         self.messages += following
+        self._answered = False
         return self.ids
 
     def append_turn(
@@ -54,4 +50,16 @@ class Conversation:
         """Add what the assistant wrote: ``calls`` are (id, name, arguments); ``ended`` by its end-of-turn token."""
         self.messages.append(assistant(text, calls))
         self.ids = [*self.ids, *token_ids]
+        self._answered = True
         self._ended = ended
+
+    async def _continued(self, following: Sequence[JsonObject]) -> list[int] | None:
+        """None when there is no turn to continue from: at the beginning, or when the last one was interrupted."""
+        if not self._answered:
+            return None
+        suffix = await self._model.continuation(self.messages[-1], self._ended, following, self._tools)
+        return None if suffix is None else self.ids + suffix
+
+    async def _rendered(self, following: Sequence[JsonObject]) -> list[int]:
+        self.rerendered += bool(self.ids)
+        return await self._model.prompt([*self.messages, *following], self._tools)

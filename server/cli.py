@@ -1,0 +1,130 @@
+"""The ``agenthost`` command. Only argparse is imported here, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+# Peers need these to switch on what is always on here.
+_NO_OPS = (
+    "--enable-auto-tool-choice",
+    "--enable-prompt-tokens-details",
+    "--enable-cache-report",
+    "--enable-response-store",
+    "--enable-metrics",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, import the subcommand, run it. Returns the exit status."""
+    options = vars(_parser().parse_args(arguments))
+    module = importlib.import_module(options.pop("module"), __package__)
+    try:
+        return module.main(options)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="agenthost", description="One server for both halves of an agent: the model and its sandboxed tools."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _serve(_command(commands, "serve", "serve a model over HTTP (OpenAI's API)"))
+    _run(_command(commands, "run", "let an agent solve one task in the terminal"))
+    _shell(_command(commands, "shell", "chat with an agent"))
+    _bench(_command(commands, "bench", "reproducible measurements"))
+    _command(commands, "doctor", "what this machine has and lacks, and how to get it")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(module=f".commands.{name}")
+    return parser
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Every setting can also be given as AGENTHOST_NAME (for --max-model-len: AGENTHOST_MAX_MODEL_LEN) or in the "
+        "TOML file of --config. Flags win over variables, variables over the file."
+    )
+    _model(parser)
+    listen = parser.add_argument_group("where to listen, and who may call")
+    listen.add_argument("--host", help="address to listen on (default 127.0.0.1; others need --api-key)")
+    listen.add_argument("--port", type=int, help="port (default 8000)")
+    listen.add_argument("--api-key", metavar="KEY", help="what clients must send")
+    listen.add_argument("--allowed-hosts", nargs="+", metavar="NAME", help="further Host names to answer to")
+    listen.add_argument("--allowed-origins", nargs="+", metavar="ORIGIN", help="web origins whose pages may call")
+    listen.add_argument("--max-body-bytes", type=int, metavar="N", help="largest request body (default 32 MiB)")
+    chat = parser.add_argument_group("names and chat format")
+    chat.add_argument("--served-model-name", nargs="+", metavar="NAME", help="what clients may call the model")
+    chat.add_argument("--chat-template", metavar="FILE", help="instead of the model's own template")
+    chat.add_argument("--tool-call-parser", metavar="NAME", help="tool-call format (default: from the template)")
+    _engine(parser)
+    other = parser.add_argument_group("other")
+    other.add_argument("--config", metavar="FILE", help="TOML file with settings")
+    other.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    for flag in _NO_OPS:
+        other.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", help="what to do")
+    parser.add_argument("--json", action="store_true", default=False, help="print one JSON object instead")
+    _agent(parser)
+
+
+def _shell(parser: argparse.ArgumentParser) -> None:
+    _agent(parser)
+
+
+def _agent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="M", help="pocket (the embedded model, the default), a folder or a hub id")
+    parser.add_argument("--workspace", metavar="DIR", help="where to work (default: an empty directory, removed after)")
+    parser.add_argument("--system", metavar="TEXT", help="system message")
+    parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy (default: as the model recommends)")
+    parser.add_argument("--max-steps", type=int, metavar="N", help="give up after N turns of the model (default 24)")
+    _engine(parser)
+
+
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="see agenthost bench --help")
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="pocket (the embedded model, the default), a folder or a hub id"
+    )
+
+
+def _engine(parser: argparse.ArgumentParser) -> None:
+    engine = parser.add_argument_group("engine")
+    engine.add_argument("--device", choices=["auto", "cpu", "cuda"])
+    engine.add_argument("--dtype", choices=["auto", "float32", "bfloat16"])
+    engine.add_argument("--max-model-len", "--context-length", type=int, metavar="N", help="longest prompt plus output")
+    engine.add_argument(
+        "--max-running", "--max-num-seqs", "--max-running-requests", type=int, metavar="N", help="decoded together"
+    )
+    engine.add_argument("--kv-tokens", "--max-total-tokens", type=int, metavar="N", help="size of the KV cache")
+    engine.add_argument("--page-size", "--block-size", type=int, metavar="N", help="tokens in a page of KV cache")
+    engine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    engine.add_argument("--seed", type=int, metavar="N", help="for requests without a seed of their own")
+    engine.add_argument(
+        "--disable-radix-cache", "--no-enable-prefix-caching", dest="prefix_cache", action="store_false",
+        help="compute equal prefixes again",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

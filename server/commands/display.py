@@ -1,0 +1,95 @@
+"""Shows an agent at work in the terminal: what it says, each call with its output, tokens, cache hits and times."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text as Styled
+
+from ..agent.events import Answer, CallFinished, CallStarted, Event, Failed, StepFinished, Text
+
+_MOST_LINES = 20
+
+# Escape sequences in what a model or a tool wrote must not reach the terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Display:
+    """Give it every event in order."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._in_line = False
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Text():
+                self._console.print(Styled(printable(event.text)), end="", soft_wrap=True)
+                self._in_line = not event.text.endswith("\n")
+            case StepFinished():
+                self._end_line()
+                self._console.print(Styled(_figures(event), style="dim"))
+            case CallStarted():
+                self._end_line()
+                self._console.print(Styled(f"→ {printable(event.tool)}", style="bold cyan"))
+                self._block(_arguments(event.arguments), "cyan")
+            case CallFinished():
+                style = "red" if event.is_error else "green"
+                self._console.print(Styled(f"← {printable(event.tool)}  {event.seconds:.2f} s", style=f"bold {style}"))
+                self._block(event.output, style)
+            case Answer():
+                self._end_line()
+            case Failed():
+                self._end_line()
+                self._console.print(Styled(f"No answer: {printable(event.message)}", style="bold red"))
+
+    def stopped(self) -> None:
+        """The user has interrupted the agent."""
+        self._end_line()
+        self._console.print(Styled("Stopped.", style="bold red"))
+
+    def _end_line(self) -> None:
+        if self._in_line:
+            self._console.print()
+            self._in_line = False
+
+    def _block(self, text: str, style: str) -> None:
+        lines = printable(text).splitlines()
+        shown = lines[:_MOST_LINES]
+        if len(lines) > _MOST_LINES:
+            shown.append(f"… {len(lines) - _MOST_LINES} more lines")
+        if shown:
+            self._console.print(Padding(Styled("\n".join(shown), style=style), (0, 0, 0, 2)))
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters other than tab and newline made visible."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _arguments(arguments: str) -> str:
+    """One line for each argument; a single one, such as code, stands alone."""
+    try:
+        values = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    if not isinstance(values, dict):
+        return arguments
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in values.items()
+    }
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "\n".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def _figures(step: StepFinished) -> str:
+    usage = step.usage
+    return (
+        f"  step {step.step}: {usage.prompt_tokens} prompt tokens ({usage.cached_tokens} cached), "
+        f"{usage.completion_tokens} generated, first token {step.first_token_seconds:.2f} s, {step.seconds:.2f} s"
+    )

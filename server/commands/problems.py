@@ -1,0 +1,24 @@
+"""Turns what a user can put right into one line on stderr and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from ...engine import EngineError
+from ..chat.formats import UnknownFormat
+from ..chat.template import TemplateError
+from ..settings import ConfigError
+
+COULD_NOT_START = 2
+
+
+def reported(command: str, work: Callable[[], int]) -> int:
+    """What ``work`` returns, or :data:`COULD_NOT_START` after saying why."""
+    from ...tools.errors import WorkspaceError
+
+    try:
+        return work()
+    except (ConfigError, EngineError, TemplateError, UnknownFormat, WorkspaceError) as error:
+        print(f"agenthost {command}: {error}", file=sys.stderr)
+        return COULD_NOT_START

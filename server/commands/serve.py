@@ -1,0 +1,61 @@
+"""``agenthost serve``: the HTTP server, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import uvicorn
+
+from ..app import create_app
+from ..config import ServerConfig
+from ..served import ServedModel
+from ..settings import ConfigError
+
+log = logging.getLogger("agenthost")
+
+
+def main(flags: Mapping[str, Any]) -> int:
+    """Exit status: 0 after a requested stop, 1 when the model cannot be served, 2 for a bad configuration."""
+    try:
+        config = ServerConfig.load(flags, os.environ)
+    except ConfigError as error:
+        print(f"agenthost serve: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return asyncio.run(_serve(config))
+
+
+async def _serve(config: ServerConfig) -> int:
+    app = create_app(config)
+    options = uvicorn.Config(
+        app, host=config.host, port=config.port, log_config=None, access_log=config.log_level == "debug",
+        server_header=False, timeout_graceful_shutdown=10,
+    )  # fmt: skip
+    server = uvicorn.Server(options)
+    served: ServedModel = app.state.served
+    watching = asyncio.create_task(_announce(served, server, config))
+    await server.serve()
+    watching.cancel()
+    if not server.started:
+        return 1
+    return 1 if served.failure is not None else 0
+
+
+async def _announce(served: ServedModel, server: uvicorn.Server, config: ServerConfig) -> None:
+    """Say when the model is ready; stop the server when it never will be."""
+    await served.started.wait()
+    try:
+        _, info = await served.ready()
+    except Exception as error:
+        log.error("cannot serve %s: %s", config.engine.model, error)
+        server.should_exit = True
+        return
+    log.info(
+        "ready: %s on %s (%s), context %d tokens, at http://%s:%d/v1",
+        served.names[0], info.device, info.dtype, info.max_model_len, config.host, config.port,
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Gathers settings from flags, ``AGENTHOST_*`` variables and a TOML file, in that order of precedence.
+
+Imports little: ``agenthost run`` reads the engine's settings with it before anything else, to start the engine at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..engine import EngineConfig
+
+PREFIX = "AGENTHOST_"
+ENGINE_SETTINGS = frozenset(EngineConfig.__struct_fields__)
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the setting and says what it should be."""
+
+
+def gather(flags: Mapping[str, Any], environment: Mapping[str, str], known: Collection[str]) -> dict[str, Any]:
+    """The settings among ``known``. The flag or variable ``config`` names the file. Raises :class:`ConfigError`."""
+    file = flags.get("config") or environment.get(f"{PREFIX}CONFIG")
+    variables = {name: value for name in known if (value := environment.get(f"{PREFIX}{name.upper()}")) is not None}
+    given = {name: value for name, value in flags.items() if name in known}
+    return {**(_file(file, known) if file else {}), **variables, **given}
+
+
+def engine_config(settings: Mapping[str, Any]) -> EngineConfig:
+    """The engine's part of ``settings``. Raises :class:`ConfigError`."""
+    values = {name: value for name, value in settings.items() if name in ENGINE_SETTINGS}
+    try:
+        return msgspec.convert(values, EngineConfig, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration: {error}") from error
+
+
+def _file(path: str, known: Collection[str]) -> dict[str, Any]:
+    try:
+        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error}") from error
+    settings = {name.replace("-", "_"): value for name, value in settings.items()}
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ConfigError(f"{path} has unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+    return settings
