@@ -98,7 +98,7 @@ def _reporter(send: Sender) -> Progress:
 
 def _exit_with_parent() -> None:
     """The front holds the other end of our standard input; however it ends, so do we."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):
         pass
     os._exit(0)
 

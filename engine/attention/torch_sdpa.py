@@ -52,7 +52,8 @@ class TorchAttention(AttentionBackend):
     ) -> None:
         super().__init__(group, num_pages, page_size)
         shape = (2, group.kv_heads, num_pages + 1, page_size, group.head_dim)  # page 0 is the padding's
-        self._layers = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(group.layers)]
+        # Filled rather than made as zeros, which would take memory only page by page while serving.
+        self._layers = [torch.empty(shape, dtype=dtype, device=device).fill_(0) for _ in range(group.layers)]
         self._device = device
         self._dtype = dtype
         self._slots = torch.empty(0, dtype=torch.int64)

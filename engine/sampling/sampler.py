@@ -129,12 +129,13 @@ class Sampler:
         raw = logits.float()
         adjusted = self._adjust(raw, rows, needs, union, slots)
         tokens = adjusted.argmax(-1)
-        if union & Needs.RANDOM:
-            chosen = np.flatnonzero(needs & Needs.RANDOM)
-            some = torch.from_numpy(chosen).to(self._device)
-            uniform = torch.from_numpy(_uniform(self._seeds[rows.slots[chosen]], rows.positions[chosen]))
-            truncate = bool((needs[chosen] & Needs.TRUNCATION).any())
-            tokens[some] = self._draw(adjusted[some], slots[some], uniform.to(self._device), truncate)
+        # Apart, since a row must not be drawn in another way because of its batch mates.
+        for wanted, truncate in ((Needs.RANDOM, False), (Needs.RANDOM | Needs.TRUNCATION, True)):
+            chosen = np.flatnonzero(needs & (Needs.RANDOM | Needs.TRUNCATION) == wanted)
+            if len(chosen):
+                some = torch.from_numpy(chosen).to(self._device)
+                uniform = torch.from_numpy(_uniform(self._seeds[rows.slots[chosen]], rows.positions[chosen]))
+                tokens[some] = self._draw(adjusted[some], slots[some], uniform.to(self._device), truncate)
         if union & Needs.PENALTIES:
             self._note(tokens, rows.slots, needs)
         if not union & Needs.LOGPROBS:
@@ -146,8 +147,6 @@ class Sampler:
         self, raw: torch.Tensor, rows: SamplingRows, needs: np.ndarray, union: int, slots: torch.Tensor
     ) -> torch.Tensor:
         """Logits with penalties, bias and masks; a copy wherever something changes."""
-        from .grammar import apply_bitmask
-
         changes = Needs.PENALTIES | Needs.BIAS | Needs.MIN_TOKENS
         if not union & changes and rows.allowed is None:
             return raw
@@ -163,6 +162,8 @@ class Sampler:
             if rows.produced[row] < self._params[slot].min_tokens:
                 logits[row, self._ends[slot]] = -torch.inf
         if rows.allowed is not None:
+            from .grammar import apply_bitmask
+
             apply_bitmask(logits, rows.allowed)
         return logits
 
@@ -191,7 +192,7 @@ class Sampler:
         probabilities = (logits / self._table["temperature"][slots].unsqueeze(1)).softmax(-1)
         if not truncate:
             return _invert(probabilities, uniform)
-        ordered, ids = probabilities.sort(-1, descending=True, stable=True)
+        ordered, ids = probabilities.sort(stable=True, dim=-1, descending=True)
         before = ordered.cumsum(-1) - ordered
         rank = torch.arange(ordered.shape[1], device=ordered.device)
         keep = before < self._table["top_p"][slots].unsqueeze(1)

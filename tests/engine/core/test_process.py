@@ -1,0 +1,142 @@
+"""The engine process behind its handle: start, streams, errors, death and restart."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+
+import psutil
+import pytest
+from agenthost.engine import AsyncEngine, EngineConfig, Request, SamplingParams
+from agenthost.engine.errors import ContextOverflow, EngineDied, InvalidRequest, ModelNotFound
+
+
+def config(reference, **options):
+    return EngineConfig(model=str(reference.folder), dtype="float32", kv_tokens=2000, max_running=8, **options)
+
+
+def request(name: str, prompt: list[int], **sampling) -> Request:
+    return Request(id=name, prompt=prompt, sampling=SamplingParams(**({"temperature": 0.0} | sampling)))
+
+
+async def tokens_of(stream) -> list[int]:
+    return [token async for output in stream for token in output.token_ids]
+
+
+def test_concurrent_streams_are_the_models_outputs(reference):
+    rng = random.Random(0)
+    prompts = [[rng.randrange(256) for _ in range(rng.randint(1, 100))] for _ in range(20)]
+
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            info = await engine.ready()
+            assert (info.dtype, info.vocab_size, info.eos_token_ids) == ("float32", 264, [257])
+
+            async def one(number):
+                return await tokens_of(await engine.submit(request(str(number), prompts[number], max_tokens=10)))
+
+            outputs = await asyncio.gather(*(one(number) for number in range(20)))
+            assert engine.num_requests == 0
+            return outputs
+
+    for prompt, output in zip(prompts, asyncio.run(main()), strict=True):
+        assert reference.disagreement(prompt, output) < 2e-3
+
+
+def test_bad_requests_are_refused_before_they_stream(reference):
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            with pytest.raises(InvalidRequest, match="empty"):
+                await engine.submit(request("a", []))
+            with pytest.raises(ContextOverflow, match="maximum context length is 512 tokens"):
+                await engine.submit(request("b", [1] * 600))
+            with pytest.raises(InvalidRequest, match="top_p") as error:
+                await engine.submit(request("c", [1], top_p=7.0))
+            assert error.value.param == "top_p"
+            assert len(await tokens_of(await engine.submit(request("d", [1], max_tokens=3, ignore_eos=True)))) == 3
+
+    asyncio.run(main())
+
+
+def test_a_killed_engine_ends_its_requests_and_serves_again(reference):
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            stream = await engine.submit(request("a", [1], max_tokens=500, ignore_eos=True))
+            await anext(stream)
+            assert engine.pid is not None
+            os.kill(engine.pid, signal.SIGKILL)
+            with pytest.raises(EngineDied):
+                await tokens_of(stream)
+            again = await engine.submit(request("a", [1], max_tokens=5, ignore_eos=True))
+            assert len(await tokens_of(again)) == 5
+            assert (engine.status, engine.restarts) == ("ready", 1)
+
+    asyncio.run(main())
+
+
+def test_closing_a_stream_early_stops_the_work(reference):
+    """The next request on the one slot can only run when the abandoned one has given it up."""
+
+    async def main():
+        async with AsyncEngine(config(reference).__replace__(max_running=1)) as engine:
+            stream = await engine.submit(request("long", [1], max_tokens=500, ignore_eos=True))
+            await anext(stream)
+            await stream.aclose()
+            await stream.aclose()
+            assert engine.num_requests == 0
+            assert len(await tokens_of(await engine.submit(request("next", [2], max_tokens=2, ignore_eos=True)))) == 2
+            waiting = asyncio.create_task(engine.submit(request("cancelled", [1], max_tokens=500)))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert engine.num_requests == 0
+
+    asyncio.run(main())
+
+
+def test_a_model_that_does_not_exist_is_said_once_and_not_retried():
+    async def main():
+        async with AsyncEngine(EngineConfig(model="/no/such/folder")) as engine:
+            with pytest.raises(ModelNotFound, match="no folder"):
+                await engine.ready()
+            with pytest.raises(ModelNotFound):
+                await engine.submit(request("a", [1]))
+            assert (engine.status, engine.restarts) == ("stopped", 0)
+
+    asyncio.run(main())
+
+
+def test_leaving_ends_the_process(reference):
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            await engine.ready()
+            assert engine.pid is not None
+            return psutil.Process(engine.pid)
+
+    assert not asyncio.run(main()).is_running()
+
+
+def test_text_stops_at_a_stop_string_inside_tokens(reference):
+    """Every token of this model is one byte, so the stop string spans several."""
+
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            prompt = list(b"abc")
+            whole = [o async for o in await engine.submit_text(request("a", prompt, max_tokens=40, ignore_eos=True))]
+            text = "".join(output.text for output in whole)
+            stop = text[10:13]
+            cut = [
+                output
+                async for output in await engine.submit_text(
+                    request("b", prompt, max_tokens=40, ignore_eos=True), stop=(stop,)
+                )
+            ]
+            assert "".join(output.text for output in cut) == text[: text.index(stop)]
+            assert (cut[-1].finish_reason, cut[-1].stop_reason) == ("stop", stop)
+            assert engine.num_requests == 0
+            assert sum(len(output.token_ids) for output in cut) < 40
+
+    asyncio.run(main())
