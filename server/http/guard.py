@@ -62,7 +62,9 @@ class Guard:
                 status=403,
                 code="origin_not_allowed",
             )
-        if self._key is not None and scope["path"] not in _OPEN_PATHS and not self._has_key(headers):
+        # Browsers ask before they send a key: OPTIONS answers who may call, and does nothing.
+        open_to_all = scope["path"] in _OPEN_PATHS or scope["method"] == "OPTIONS"
+        if self._key is not None and not open_to_all and not self._has_key(headers):
             return ApiError(
                 "Missing or wrong API key. Send it as 'Authorization: Bearer KEY'.", status=401, code="invalid_api_key"
             )

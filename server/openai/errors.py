@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -93,12 +94,22 @@ def from_validation(error: ValidationError) -> ApiError:
     kind = first["type"]
     if kind == "json_invalid":
         return ApiError(f"The body is not valid JSON: {first['msg']}.", code="invalid_json")
-    param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    param = _param(first["loc"])
     if kind == "missing":
         return ApiError(f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
     where = f"Invalid value for '{param}'" if param else "Invalid body"
     code = "invalid_type" if kind.endswith("_type") else "invalid_value"
     return ApiError(f"{where}: {first['msg']}.", code=code, param=param or None)
+
+
+def _param(place: tuple[int | str, ...]) -> str:
+    """``messages[0].role``; where a field has several types, pydantic adds the name of one, which is no field."""
+    parts = []
+    for part in place:
+        if isinstance(part, str) and (part in ("str", "bool", "int") or not re.fullmatch(r"[a-z][a-z0-9_]*", part)):
+            break
+        parts.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+    return "".join(parts).lstrip(".")
 
 
 _HTTP_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large", 415: "unsupported_media_type"}

@@ -7,6 +7,7 @@ from .errors import ApiError
 from .schemas import ChatRequest
 
 MAX_TOP_LOGPROBS = 20
+MAX_STOPS = 64
 
 _PLAIN = (
     "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
@@ -39,7 +40,10 @@ def sampling_params(
 
 
 def stop_strings(chat: ChatRequest) -> tuple[str, ...]:
+    """Without repetitions and empty ones. Raises :class:`ApiError` when there are too many."""
     stop = [chat.stop] if isinstance(chat.stop, str) else chat.stop or []
+    if len(stop) > MAX_STOPS:
+        raise ApiError(f"stop may hold {MAX_STOPS} texts, not {len(stop)}.", code="invalid_value", param="stop")
     return tuple(dict.fromkeys(text for text in stop if text))
 
 

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 JsonObject = dict[str, Any]
 
 MAX_CHOICES = 128
-MAX_STOPS = 64
 _INT64 = 2**63
 
 
@@ -69,7 +68,7 @@ class ChatRequest(_Lenient):
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
-    stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = None
+    stop: str | list[str] | None = None
     seed: Count | None = None
     temperature: float | None = None
     top_p: float | None = None

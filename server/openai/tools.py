@@ -39,7 +39,7 @@ def read_tools(chat: ChatRequest, model: ChatModel) -> Tools:
     names = [function.name for function in functions]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise _bad_tool(index, "name", f"another tool is named {name!r} too")
+            raise _bad_tool(index, "function.name", f"another tool is named {name!r} too")
     choice = _choice(chat, names)
     if choice.mode in ("required", "named") and model.format is None:
         raise ApiError(

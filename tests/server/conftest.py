@@ -185,7 +185,7 @@ def make_model(tmp_path) -> Callable[..., Path]:
     return lambda **wanted: write_model(tmp_path, **wanted)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_engine() -> Callable[..., ScriptedEngine]:
     return ScriptedEngine
 
