@@ -28,7 +28,7 @@ def resolve_model(name: str) -> Path:
     if name == POCKET:
         return _checked(Path(__file__).resolve().parent / POCKET, "The embedded model is not in this installation")
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return _checked(folder.resolve(), f"{name!r} is not a model folder")
     if not _HUB_ID.fullmatch(name):
         raise ModelNotFound(

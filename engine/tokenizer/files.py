@@ -19,13 +19,14 @@ _NO_LENGTH = 10**9
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """``added_tokens`` is by id; ``add_bos_token`` and ``add_eos_token`` are None where no file decides."""
+    """``special_tokens`` are by role (``bos_token``), ``added_tokens`` by id, ``chat_templates`` by name.
+
+    ``add_bos_token`` and ``add_eos_token`` are not read: beside a tokenizer.json, transformers ignores them too.
+    """
 
     special_tokens: dict[str, str]
     extra_special_tokens: list[str]
     added_tokens: dict[int, tokenizers.AddedToken]
-    add_bos_token: bool | None
-    add_eos_token: bool | None
     eos_token_ids: list[int]
     chat_templates: dict[str, str]
     model_max_length: int | None
@@ -55,8 +56,6 @@ def _read(folder: Path) -> TokenizerFiles:
             int(index): tokenizers.AddedToken(**{key: value for key, value in token.items() if key != "__type"})
             for index, token in config.get("added_tokens_decoder", {}).items()
         },
-        add_bos_token=config.get("add_bos_token"),
-        add_eos_token=config.get("add_eos_token"),
         eos_token_ids=_eos_token_ids(folder),
         chat_templates=_chat_templates(folder, config),
         model_max_length=int(length) if isinstance(length, int | float) and 0 < length < _NO_LENGTH else None,

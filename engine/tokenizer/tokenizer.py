@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import tokenizers
-from tokenizers import processors
 
 from ..errors import ModelNotFound
 from . import files
@@ -67,7 +65,6 @@ class Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         _add_configured_tokens(backend, config)
-        _add_bos_and_eos(backend, config)
         return cls(backend, config)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
@@ -116,22 +113,6 @@ def _add_configured_tokens(backend: tokenizers.Tokenizer, config: files.Tokenize
     wanted += [tokenizers.AddedToken(name, special=True) for name in dict.fromkeys(named) if name not in vocabulary]
     if wanted:
         backend.add_tokens(wanted)
-
-
-def _add_bos_and_eos(backend: tokenizers.Tokenizer, config: files.TokenizerFiles) -> None:
-    """``add_bos_token`` and ``add_eos_token``, where they are given, overrule tokenizer.json."""
-    if config.add_bos_token is None and config.add_eos_token is None and backend.post_processor is not None:
-        return
-    bos = config.special_tokens.get("bos_token") if config.add_bos_token else None
-    eos = config.special_tokens.get("eos_token") if config.add_eos_token else None
-    around: list[tuple[str, int]] = [
-        (token, index)
-        for token in (bos, eos)
-        if token is not None and (index := backend.token_to_id(token)) is not None
-    ]
-    known = [token for token, _ in around]
-    template: list[Any] = [*([bos] if bos in known else []), "$A", *([eos] if eos in known else [])]
-    backend.post_processor = processors.TemplateProcessing(single=template, special_tokens=around)
 
 
 def _unique(ids: Sequence[int | None]) -> tuple[int, ...]:
