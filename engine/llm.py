@@ -12,7 +12,7 @@ import select
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeGuard
+from typing import Self
 
 import msgspec
 
@@ -104,7 +104,7 @@ class LLM:
 
         Raises InvalidRequest or ContextOverflow for the first prompt that cannot be served; nothing else then runs on.
         """
-        several = [prompts] if isinstance(prompts, str) or _is_ids(prompts) else list(prompts)
+        several = _several(prompts)
         each = list(sampling) if isinstance(sampling, Sequence) else [sampling or SamplingParams()] * len(several)
         if len(each) != len(several):
             raise ValueError(f"{len(several)} prompts, but {len(each)} sampling parameters")
@@ -173,8 +173,17 @@ class _Output:
         )
 
 
-def _is_ids(prompts: object) -> TypeGuard[Sequence[int]]:
-    return isinstance(prompts, Sequence) and bool(prompts) and isinstance(prompts[0], int)
+def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    if isinstance(prompts, str):
+        return [prompts]
+    whole: list[Prompt] = []
+    ids: list[int] = []
+    for prompt in prompts:
+        if isinstance(prompt, int):
+            ids.append(prompt)
+        else:
+            whole.append(prompt)
+    return [ids] if ids else whole
 
 
 def _numbered(params: SamplingParams, number: int) -> SamplingParams:

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import ModelNotFound
+from ..layers.linear import FusedLinear
 from .config import ModelConfig
 from .decoder import Decoder
 
@@ -104,7 +105,9 @@ def _target(decoder: Decoder, config: ModelConfig, name: str, parts: dict[str, i
         if name not in parts:
             return None
         parts[name] += 1
-        return decoder.get_submodule(f"{match['parent']}.{module}").part(match["parameter"], place)
+        linear = decoder.get_submodule(f"{match['parent']}.{module}")
+        assert isinstance(linear, FusedLinear)
+        return linear.part(match["parameter"], place)
     if name not in parts:
         return None
     parts[name] += 1

@@ -244,7 +244,7 @@ def test_an_id_in_use_is_refused_and_the_first_request_goes_on(serving):
     server.step()
     server.scheduler.submit(Request(id="a", prompt=[1], sampling=SamplingParams(max_tokens=1)))
     events = [event for _ in range(10) for event in server.scheduler.step()]
-    assert isinstance([event.error for event in events if isinstance(event, Failed)][0], InvalidRequest)
+    assert isinstance(next(event.error for event in events if isinstance(event, Failed)), InvalidRequest)
     assert [event.output.finish_reason for event in events if isinstance(event, Produced)][-1] == "length"
 
 
