@@ -1,0 +1,167 @@
+"""Natural tools from TOML families: a tool with an everyday meaning, its wordings, results and answers."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .phrasing import Phrasing, fill, held_out
+from .slots import Slots
+from .toolbox import View, decorate
+
+TRAINING = Path(__file__).parent / "families"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a family. ``surfaces`` maps an enum or boolean value to what people say."""
+
+    name: str
+    aliases: tuple[str, ...]
+    type: str
+    slot: str | list[Any]
+    descriptions: tuple[str, ...]
+    required: bool
+    surfaces: dict[str, list[str]]
+
+    def draw(self, slots: Slots) -> tuple[Any, str]:
+        """A value and how a request words it."""
+        if self.surfaces:
+            value = slots.pick(list(self.surfaces))
+            words = slots.pick(self.surfaces[value])
+            return (value == "true" if self.type == "boolean" else _typed(value, self.type)), words
+        text = str(slots.pick(self.slot)) if isinstance(self.slot, list) else slots.fill(self.slot)
+        return _typed(text, self.type), text
+
+    def schema(self, slots: Slots) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": self.type}
+        if not slots.chance(0.12):
+            schema["description"] = slots.pick(self.descriptions)
+        if self.surfaces and self.type != "boolean":
+            schema["enum"] = [_typed(value, self.type) for value in self.surfaces]
+        return schema
+
+
+@dataclass(frozen=True)
+class Family:
+    """See FAMILIES in the README for what the fields mean."""
+
+    id: str
+    names: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    wordings: tuple[str, ...]
+    results: tuple[str, ...]
+    answers: tuple[str, ...]
+    key: str
+    parameters: tuple[Parameter, ...]
+    outputs: dict[str, str | list[Any]]
+
+
+@dataclass(frozen=True)
+class Use:
+    """One request that the family's tool answers."""
+
+    template: str
+    words: dict[str, str]
+    arguments: dict[str, Any]
+    result: str
+    answer: str
+    key: str
+
+
+def _typed(text: str, kind: str) -> Any:
+    if kind == "integer":
+        return int(float(text))
+    if kind == "number":
+        number = float(text)
+        return int(number) if number == int(number) and "." not in text else number
+    return text
+
+
+@cache
+def load(path: Path) -> tuple[Family, ...]:
+    """The families of a TOML file, or of every TOML file of a folder."""
+    if path.is_dir():
+        return tuple(family for file in sorted(path.glob("*.toml")) for family in load(file))
+    return tuple(_family(table) for table in tomllib.loads(path.read_text())["family"])
+
+
+def _family(table: dict[str, Any]) -> Family:
+    parameters = tuple(
+        Parameter(
+            p["name"], tuple(p.get("aliases", ())), p["type"], p.get("slot", "word"), tuple(p["descriptions"]),
+            bool(p.get("required", True)), {str(value): list(words) for value, words in p.get("enum", {}).items()},
+        )
+        for p in table.get("parameter", [])
+    )  # fmt: skip
+    return Family(
+        table["id"], tuple(table["names"]), tuple(table["descriptions"]), tuple(table["wordings"]), tuple(table["results"]),
+        tuple(table["answers"]), table["key"], parameters, dict(table.get("outputs", {})),
+    )  # fmt: skip
+
+
+def view(family: Family, slots: Slots, *, original: bool = False) -> View:
+    """The family's tool under one of its names. ``original`` keeps the first names, as an evaluation wants."""
+    shown: dict[str, str] = {}
+    for parameter in family.parameters:
+        roll = slots.rng.random()
+        if original or roll < 0.5:
+            continue
+        if roll < 0.87 and parameter.aliases:
+            shown[parameter.name] = slots.pick(parameter.aliases)
+        elif roll > 0.93:
+            shown[parameter.name] = slots.pick([f"{parameter.name}_{slots.pick(['name', 'value', 'text', 'param'])}", slots.rare().lower() or parameter.name])
+    names = [shown.get(parameter.name, parameter.name) for parameter in family.parameters]
+    if len(set(names)) < len(names):
+        shown = {}
+    parameters = list(family.parameters)
+    if slots.chance(0.3):
+        slots.rng.shuffle(parameters)
+    schema: dict[str, Any] = {"type": "object", "properties": {shown.get(p.name, p.name): p.schema(slots) for p in parameters}}
+    required = [shown.get(p.name, p.name) for p in parameters if p.required]
+    if required:
+        schema["required"] = required
+    if slots.chance(0.25):
+        schema["additionalProperties"] = False
+    name = family.names[0] if original else decorate(slots.pick(family.names), slots)
+    function = {"name": name, "description": slots.pick(family.descriptions), "parameters": schema}
+    return View(f"family:{family.id}", function, shown)
+
+
+def use(family: Family, slots: Slots, say: Phrasing) -> Use:
+    """A request for the tool, what it answers, and what to say then. Every seventh wording is held out of training."""
+    reserved = [w for w in family.wordings if held_out(w, 7)]
+    open_ = [w for w in family.wordings if not held_out(w, 7)] or list(family.wordings)
+    template = slots.pick(reserved if say.split == "unseen" and reserved else open_)
+    arguments: dict[str, Any] = {}
+    words: dict[str, str] = {}
+    for parameter in family.parameters:
+        if "{" + parameter.name + "}" in template:
+            arguments[parameter.name], words[parameter.name] = parameter.draw(slots)
+    values = {name: slots.fill(slot) if isinstance(slot, str) else str(slots.pick(slot)) for name, slot in family.outputs.items()}
+    spoken = {name: _spoken(value) for name, value in arguments.items()}
+    known = {**spoken, **values}
+    result = _known(slots, family.results, known).replace("{{", "{").replace("}}", "}")
+    with_key = [answer for answer in family.answers if "{" + family.key + "}" in answer] or list(family.answers)
+    answer = _known(slots, tuple(with_key), known)
+    return Use(template, words, arguments, result, answer, known.get(family.key, ""))
+
+
+def _spoken(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _known(slots: Slots, templates: tuple[str, ...], values: dict[str, str]) -> str:
+    """A template all of whose placeholders have values, filled."""
+    complete = []
+    for template in templates:
+        text = fill(template.replace("{{", "\0").replace("}}", "\1"), values)
+        if "{" not in text:
+            complete.append(text.replace("\0", "{{").replace("\1", "}}"))
+    if complete:
+        return slots.pick(complete)
+    return json.dumps({"ok": True, **values}, ensure_ascii=False)

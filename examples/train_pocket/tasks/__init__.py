@@ -1,0 +1,1 @@
+"""Task generators by area. Each takes a :class:`~train_pocket.scene.Scene` and returns a task."""
