@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -25,7 +26,7 @@ class ServedModel:
 
     Args:
         config: the engine's.
-        names: what clients may call the model; the first one is what answers say.
+        names: what clients may call the model; the first one is what answers say. By default the configured name.
         template: a chat template (file or text) instead of the model's own.
         format: a tool-call format's name instead of the one the template shows.
 
@@ -43,7 +44,8 @@ class ServedModel:
         engine: AsyncEngine | None = None,
     ) -> None:
         self.config = config
-        self.names = names or (config.model,)
+        # A folder goes by its name: where it is on this machine is no business of clients.
+        self.names = names or (Path(config.model).name if Path(config.model).is_dir() else config.model,)
         self.engine = engine or AsyncEngine(config)
         self.started = asyncio.Event()
         self._template = template

@@ -80,7 +80,10 @@ async def collect(answer: Answer, generations: Sequence[Generation]) -> bytes:
     if errors:
         raise errors[0]
     ordered = [choices[index] for index in range(len(generations))]
-    return msgspec.json.encode(wire.Completion(answer.id, answer.created, answer.model, ordered, usage(generations)))
+    completion = wire.Completion(
+        id=answer.id, created=answer.created, model=answer.model, choices=ordered, usage=usage(generations)
+    )
+    return msgspec.json.encode(completion)
 
 
 async def _choice(answer: Answer, index: int, generation: Generation) -> wire.Choice:
@@ -104,11 +107,11 @@ async def _choice(answer: Answer, index: int, generation: Generation) -> wire.Ch
             logprobs.content += more.content
         reason = piece.finish_reason or reason
     calls = [
-        wire.ToolCall(new_call_id(), wire.FunctionCall("".join(parts), name))
+        wire.ToolCall(id=new_call_id(), function=wire.FunctionCall(name, "".join(parts)))
         for name, parts in zip(names, arguments, strict=True)
     ]
     content = "".join(text)
-    message = wire.Message(content if content or not calls else None)
+    message = wire.Message(content=content if content or not calls else None)
     if calls:
         message.tool_calls = calls
     return wire.Choice(index, message, answer.finish_reason(reason, len(calls)), logprobs)

@@ -29,9 +29,7 @@ async def retrieve_model(request: Request, model: str) -> JsonObject:
 
 
 def _model(served: ServedModel, name: str) -> JsonObject:
-    model: JsonObject = {
-        "id": name, "object": "model", "created": _STARTED, "owned_by": "agenthost", "root": served.config.model,
-    }  # fmt: skip
+    model: JsonObject = {"id": name, "object": "model", "created": _STARTED, "owned_by": "agenthost"}
     if served.status == "ready":
         model["max_model_len"] = served.now()[1].max_model_len
     return model

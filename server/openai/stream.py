@@ -83,7 +83,7 @@ class ChunkWriter:
 
     def _chunk(self, choices: list[wire.ChunkChoice], usage: wire.Usage | None = None) -> bytes:
         answer = self._answer
-        chunk = wire.Chunk(answer.id, answer.created, answer.model, choices)
+        chunk = wire.Chunk(id=answer.id, created=answer.created, model=answer.model, choices=choices)
         if self._include_usage:
             chunk.usage = usage
         return event(msgspec.json.encode(chunk))
@@ -94,7 +94,9 @@ def _delta(delta: Delta) -> wire.Delta:
         case TextDelta():
             return wire.Delta(content=delta.text)
         case CallStart():
-            call = wire.ToolCallDelta(delta.index, wire.FunctionDelta(delta.name, ""), new_call_id(), "function")
+            call = wire.ToolCallDelta(
+                index=delta.index, id=new_call_id(), type="function", function=wire.FunctionDelta(delta.name, "")
+            )
         case CallArguments():
-            call = wire.ToolCallDelta(delta.index, wire.FunctionDelta(arguments=delta.text))
+            call = wire.ToolCallDelta(index=delta.index, function=wire.FunctionDelta(arguments=delta.text))
     return wire.Delta(tool_calls=[call])

@@ -11,19 +11,19 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class FunctionCall(msgspec.Struct):
+    name: str
     arguments: str
-    name: str | UnsetType = UNSET
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, kw_only=True):
     id: str
-    function: FunctionCall
     type: str = "function"
+    function: FunctionCall
 
 
-class Message(msgspec.Struct):
-    content: str | None
+class Message(msgspec.Struct, kw_only=True):
     role: str = "assistant"
+    content: str | None
     refusal: None = None
     tool_calls: list[ToolCall] | UnsetType = UNSET
 
@@ -73,13 +73,13 @@ class Usage(msgspec.Struct):
     completion_tokens_details: CompletionDetails
 
 
-class Completion(msgspec.Struct):
+class Completion(msgspec.Struct, kw_only=True):
     id: str
+    object: str = "chat.completion"
     created: int
     model: str
     choices: list[Choice]
     usage: Usage
-    object: str = "chat.completion"
     system_fingerprint: None = None
 
 
@@ -88,11 +88,11 @@ class FunctionDelta(msgspec.Struct):
     arguments: str | UnsetType = UNSET
 
 
-class ToolCallDelta(msgspec.Struct):
+class ToolCallDelta(msgspec.Struct, kw_only=True):
     index: int
-    function: FunctionDelta
     id: str | UnsetType = UNSET
     type: str | UnsetType = UNSET
+    function: FunctionDelta
 
 
 class Delta(msgspec.Struct):
@@ -109,11 +109,11 @@ class ChunkChoice(msgspec.Struct):
     finish_reason: FinishReason | None = None
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, kw_only=True):
     id: str
+    object: str = "chat.completion.chunk"
     created: int
     model: str
     choices: list[ChunkChoice]
-    object: str = "chat.completion.chunk"
     system_fingerprint: None = None
     usage: Usage | UnsetType | None = UNSET

@@ -1,0 +1,34 @@
+"""The front stays light: it never loads the engine's libraries, and the command answers at once."""
+
+import json
+import subprocess
+import sys
+
+HEAVY = ("torch", "transformers", "xgrammar", "triton")
+LOADED = f"""
+import json, sys, importlib
+importlib.import_module(sys.argv[1])
+print(json.dumps([name for name in {(*HEAVY, "fastapi", "pydantic", "jinja2", "zmq")!r} if name in sys.modules]))
+"""
+
+
+def loaded_by(module):
+    done = subprocess.run([sys.executable, "-c", LOADED, module], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_the_server_loads_no_model_library():
+    assert not loaded_by("agenthost.server.app") & set(HEAVY)
+
+
+def test_the_hosted_loop_and_its_tools_load_no_model_library():
+    for module in ("agenthost.server.agent.loop", "agenthost.server.commands.run", "agenthost.tools"):
+        assert not loaded_by(module) & set(HEAVY)
+
+
+def test_the_command_line_loads_nothing_before_it_knows_what_to_do():
+    assert loaded_by("agenthost.server.cli") == set()
+
+
+def test_run_does_not_load_the_web_framework():
+    assert not loaded_by("agenthost.server.commands.run") & {"fastapi", "pydantic"}
