@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -26,6 +28,8 @@ from .sampling import sampling_params, stop_strings
 from .schemas import ChatRequest
 from .stream import ChunkWriter
 from .tools import Tools, read_tools, response_grammar
+
+JsonObject = dict[str, Any]
 
 router = APIRouter()
 
@@ -76,7 +80,8 @@ def served_name(served: ServedModel, model: str | None) -> str:
 
 async def prepare(chat: ChatRequest, model: ChatModel, info: EngineInfo) -> Prepared:
     """Check everything that can be checked before the engine sees it. Raises :class:`ApiError` or EngineError."""
-    tools = read_tools(chat, model)
+    # Checking new schemas takes long enough to be felt by other streams.
+    tools = await asyncio.to_thread(read_tools, chat, model) if chat.tools else read_tools(chat, model)
     try:
         prompt = await model.prompt(normalise(chat.messages), tools.rendered)
     except MessageError as error:
@@ -86,7 +91,8 @@ async def prepare(chat: ChatRequest, model: ChatModel, info: EngineInfo) -> Prep
         raise ApiError(str(error), code="invalid_value", param="messages") from error
     if len(prompt) >= info.max_model_len:
         raise context_overflow(len(prompt), info.max_model_len)
-    grammar = _grammar(chat, model, tools)
+    wanted = await asyncio.to_thread(response_grammar, chat.response_format) if chat.response_format else None
+    grammar = _grammar(model, tools, wanted)
     sampling = sampling_params(chat, model.defaults, room=info.max_model_len - len(prompt), grammar=grammar)
     sampling.check(info.vocab_size)
     return Prepared(prompt, sampling, tools, stop_strings(chat))
@@ -102,8 +108,7 @@ def context_overflow(tokens: int, limit: int) -> ApiError:
     )
 
 
-def _grammar(chat: ChatRequest, model: ChatModel, tools: Tools) -> Grammar | None:
-    text = response_grammar(chat.response_format)
+def _grammar(model: ChatModel, tools: Tools, text: JsonObject | None) -> Grammar | None:
     if tools.functions and model.format is not None:
         tag = model.format.grammar(tools.functions, tools.choice, text)
         return Grammar("structural_tag", json.dumps(tag, ensure_ascii=False))

@@ -52,9 +52,9 @@ def read_tools(chat: ChatRequest, model: ChatModel) -> Tools:
     return Tools(rendered, functions, choice, parsed=bool(functions) and choice.mode != "none")
 
 
-def response_grammar(format: ResponseFormat | None) -> JsonObject | None:
+def response_grammar(format: ResponseFormat) -> JsonObject | None:
     """The structural-tag format of the wanted text, None for any text. Raises :class:`ApiError`."""
-    if format is None or format.type == "text":
+    if format.type == "text":
         return None
     schema: JsonObject = {"type": "object"}
     if format.type == "json_schema":
