@@ -24,8 +24,8 @@ Kind = Literal["string", "integer", "number", "boolean"]
 Slot = str | list[str | int | float]  # the name of a generator, or the literal values
 
 _NUMERIC = {
-    **dict.fromkeys(("int", "small", "percent", "year", "duration_minutes", "temperature"), "7"),
-    **dict.fromkeys(("number", "price", "weight_kg", "distance_km"), "12.5"),
+    **dict.fromkeys(("int", "small", "percent", "year", "duration_minutes"), "7"),
+    **dict.fromkeys(("number", "price", "temperature", "weight_kg", "distance_km"), "12.5"),
 }
 _TEXT = [
     "word", "phrase", "sentence", "person", "first_name", "city", "country", "company", "street_address",
@@ -41,7 +41,7 @@ RESERVED = re.compile(
     r"""thermostat | timer | countdown | \block(s|ed)?\b | unlock | deadbolt | elevator | vending | parking
     | blood.pressure | watering | water.(the|my|a|our).plants? | irrigat | coffee.(machine|maker) | espresso | vacuum
     | hoover | (car|driver).*window | trunk | \bwalk(ed|ing)?\b.*\bdogs? | dog.walk | library | dentist | dental
-    | train.seat | seat.*train | tire | tyre | lotter(y|ies) | horoscope | zodiac | postage | stamps? | \bmoon | pollen
+    | train.seat | seat.*train | \bt[iy]res?\b | lotter(y|ies) | horoscope | zodiac | postage | stamps? | \bmoon | pollen
     | ferry | karaoke | garage.sale | yard.sale | blood.donat | donate.blood | ski.lift | chairlift | swimming.lane
     | chess | \bdice\b | password.*(strong|strength) | strong.*password | barcode | licen[sc]e.plate | minibar
     | aquarium | fish.tank | \bradio\b | 3d.print | mortgage | volcan | audio.guide | beehive | \bhive\b
