@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
@@ -209,21 +209,34 @@ class Sessions:
 
 
 def _prepare_root(wanted: Path | None) -> Path:
-    """The directory for workspaces, private to this process's user, but passable for session users of a root server."""
+    """The directory for workspaces: this process's own, but passable for the session users of a root server.
+
+    Raises:
+        WorkspaceError: it is not, and should not be made so silently.
+    """
     mode = 0o711 if server_is_root() else 0o700
     if wanted is None:
         root = Path(tempfile.mkdtemp(prefix="agenthost-"))
+        root.chmod(mode)
     else:
         root = Path(os.path.abspath(wanted))
-        root.mkdir(parents=True, exist_ok=True, mode=mode)
-        if root.stat().st_uid != os.geteuid():
-            raise WorkspaceError(f"{root} belongs to another user. Choose a directory of your own for workspaces.")
-    root.chmod(mode)
-    if server_is_root():
-        for folder in root.parents:
-            if not folder.stat().st_mode & 0o001:
-                raise WorkspaceError(
-                    f"workspaces cannot be kept in {root}: the sandbox's users may not pass {folder}. "
-                    "Choose a directory such as /var/lib/agenthost."
-                )
+        _check_passable(root.parents)
+        if not root.exists():
+            root.mkdir(parents=True, mode=mode)
+            root.chmod(mode)
+        status = root.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise WorkspaceError(f"others may write in {root}. Choose a directory of your own for workspaces.")
+    _check_passable([root, *root.parents])
     return root
+
+
+def _check_passable(folders: Iterable[Path]) -> None:
+    if not server_is_root():
+        return
+    for folder in folders:
+        if folder.exists() and not folder.stat().st_mode & 0o001:
+            raise WorkspaceError(
+                f"workspaces cannot be kept below {folder}: the users that sandboxed code runs as may not pass it. "
+                "Choose a directory such as /var/lib/agenthost."
+            )

@@ -73,6 +73,7 @@ class Interpreter:
         self._channel: Channel | None = None
         self._cells = 0
         self._lost = False  # a loss that no outcome has reported yet
+        self._stopping: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> bool:
@@ -93,19 +94,27 @@ class Interpreter:
                 call = await channel.send(code, self._cells)
                 return await self._outcome(channel, call, began, seconds)
             except asyncio.CancelledError:
-                # Nobody will see this call's outcome: a loss is told by the next one.
-                self._lost |= await asyncio.shield(self._stop(channel, call))
+                self._stopping = asyncio.create_task(self._abandon(channel, call))
+                await asyncio.shield(self._stopping)
                 raise
 
     async def close(self) -> None:
         """End the sandbox at once, with whatever runs in it. A later call would start a new one."""
+        if self._stopping:
+            await self._stopping
+        await self._close()
+
+    async def _close(self) -> None:
         channel, self._channel = self._channel, None
         if channel:
             await channel.close()
 
     async def _ready(self) -> Channel:
+        if self._stopping:  # a call that was cancelled twice did not wait for its own end
+            await self._stopping
+            self._stopping = None
         if self._channel and self._channel.ended.done():
-            await self.close()
+            await self._close()
             self._lost = True
         if self._channel is None:
             self._channel = await self._start()
@@ -143,7 +152,7 @@ class Interpreter:
                 status = "killed"
         channel.finish()
         if lost:
-            await self.close()
+            await self._close()
         lost, self._lost = lost or self._lost, False
         answer = call.answer.result() if call.answer.done() else {}
         return Outcome(
@@ -165,6 +174,12 @@ class Interpreter:
                 return False
         channel.sandbox.kill()
         return True
+
+    async def _abandon(self, channel: Channel, call: Call | None) -> None:
+        """Stop a call whose outcome nobody will see; the next one tells of the loss."""
+        if await self._stop(channel, call):
+            self._lost = True
+            await self._close()
 
     async def _watch_quota(self, call: Call) -> None:
         while self._over_quota:

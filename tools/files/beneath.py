@@ -51,7 +51,7 @@ class Root:
         Raises:
             OSError: as open(2); EXDEV or ELOOP when the path leaves the directory or crosses a mount.
         """
-        flags |= _ALWAYS
+        flags |= os.O_CLOEXEC if flags & os.O_PATH else _ALWAYS
         with self.acting():
             try:
                 return _openat2(self.fd, path, flags, mode)
@@ -69,7 +69,7 @@ class Root:
         """(descriptor of the directory that holds ``path``, last name of ``path``), for calls such as `renameat`."""
         folder, _, name = path.rpartition("/")
         if name in ("", ".", ".."):
-            raise OSError(errno.EINVAL, "the path does not end in a name", path)
+            raise ToolError(f"{path} does not end in a name. Give the path of a file or directory in the workspace.")
         fd = self.open(folder or ".", _SEARCH)
         try:
             yield fd, name

@@ -75,6 +75,6 @@ def _apply(text: str, edit: Edit, path: str) -> str:
 
 
 def _diff(before: str, after: str, path: str) -> str:
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, lineterm="")
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, lineterm="", n=1)
     text = "\n".join(lines) or "(no changes)"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}\n[... the rest of the diff is left out]"

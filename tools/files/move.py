@@ -9,8 +9,9 @@ import os
 from ..errors import ToolError
 from ..spec import JsonObject, Tool, ToolContext, ToolResult
 from .beneath import Root, clean, told
+from .folders import make_folders
 from .result import content, in_thread
-from .specs import MOVE_FILE, already_exists, moved, no_such_directory, no_such_file
+from .specs import MOVE_FILE, already_exists, moved, no_such_file
 
 _NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,16 +27,20 @@ class MoveFile(Tool):
 
 
 def move(root: Root, source: str, destination: str) -> None:
-    """Rename without ever replacing anything.
+    """Rename without ever replacing anything. Makes the directories above the destination where they are missing.
 
     Raises:
         ToolError: no such source, or the destination exists.
     """
     inner_source, inner_destination = clean(source), clean(destination)
+    if above := inner_destination.rpartition("/")[0]:
+        with told(source):
+            os.close(root.open(inner_source, os.O_PATH | os.O_NOFOLLOW))  # before anything is made
+        make_folders(root, above)
     with (
         told(source),
         root.parent(inner_source) as (from_folder, old),
-        told(destination, missing=no_such_directory(destination.rstrip("/").rpartition("/")[0] or ".")),
+        told(destination),
         root.parent(inner_destination) as (to_folder, new),
     ):
         try:

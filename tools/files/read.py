@@ -15,7 +15,7 @@ class ReadTextFile(Tool):
 
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
         text = await in_thread(context, read_text, arguments["path"], arguments.get("head"), arguments.get("tail"))
-        return content(text or EMPTY_FILE, text)
+        return content(text.rstrip("\n") or EMPTY_FILE, text)
 
 
 def read_text(root: Root, path: str, head: int | None = None, tail: int | None = None) -> str:

@@ -47,7 +47,8 @@ def search(root: Root, path: str, pattern: str, excludes: list[str]) -> str:
                 break
             if wanted.matches(found[prefix:]):
                 paths.append(found)
-    text = "\n".join(printable(found) for found in sorted(paths)[:FOUND]) or NO_MATCHES
+    paths.sort(key=lambda found: found.split("/"))
+    text = "\n".join(printable(found) for found in paths[:FOUND]) or NO_MATCHES
     if len(paths) > FOUND:
         text += f"\n[... {len(paths) - FOUND} more. Use a narrower pattern.]"
     if cut:

@@ -51,6 +51,4 @@ class Quota:
                 return f"the workspace holds more than {self.bytes // MIB} MB. Delete files that are not needed."
             if self.entries is not None and entries > self.entries:
                 return f"the workspace has more than {self.entries} files. Delete files that are not needed."
-            if too_deep:
-                return "the workspace has directories nested too deep. Delete them."
-        return None
+        return "the workspace has directories nested too deep. Delete them." if too_deep else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from .beneath import Root
 
+DEEPEST = 128
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -26,7 +28,8 @@ def walk(
 
     Args:
         skip: says of a path that it and what is below it are left out.
-        unreadable: told of directories that do not open (gone meanwhile, no permission, a path beyond PATH_MAX).
+        unreadable: told of directories that are not entered: gone meanwhile, no permission, or more than DEEPEST levels
+            down (ENAMETOOLONG), which no honest tree is and which would make walks slow.
 
     Raises:
         OSError: ``start`` itself does not open.
@@ -49,7 +52,10 @@ def walk(
                         if skip and skip(path):
                             continue
                         if entry.is_dir(follow_symlinks=False):
-                            folders.append((path, -1))
+                            if path.count("/") < DEEPEST:
+                                folders.append((path, -1))
+                            elif unreadable:
+                                unreadable(OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path))
                         yield path, entry
             finally:
                 os.close(fd)

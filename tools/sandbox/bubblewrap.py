@@ -107,6 +107,8 @@ class Bubblewrap(Backend):
         if not prefix.is_relative_to("/usr"):
             yield from ("--ro-bind", str(prefix), str(prefix))
         yield from ("--proc", "/proc", "--dev", "/dev")
+        # Settings of the sandbox's own namespaces would be writable, and more than that for a host uid of 0.
+        yield from ("--ro-bind", "/proc/sys", "/proc/sys")
         yield from ("--size", str(limits.temporary), "--tmpfs", "/tmp")
         yield from ("--size", str(limits.shared_memory), "--tmpfs", "/dev/shm")
 

@@ -1,0 +1,93 @@
+"""Real sandboxes and real files. On Linux a missing sandbox is a failure, never a skip: isolation is what is tested."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from agenthost.tools import Offer, Sessions, ToolContext, ToolResult, Verdict, default_tools, probe
+from agenthost.tools.sandbox.spec import Backend
+from agenthost.tools.workspace import Session
+
+Call = Callable[..., Awaitable[ToolResult]]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def verdict() -> Verdict:
+    found = probe()
+    if found.backend is None:
+        pytest.fail(f"these tests need a working sandbox: {found.problem}", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def backend(verdict: Verdict) -> Backend:
+    return verdict.require()
+
+
+@pytest.fixture(scope="session")
+def offer(verdict: Verdict) -> Offer:
+    return default_tools(verdict)
+
+
+@pytest.fixture
+async def sessions() -> AsyncIterator[Sessions]:
+    async with Sessions() as sessions:
+        yield sessions
+
+
+@pytest.fixture
+async def session(sessions: Sessions) -> Session:
+    return await sessions.create()
+
+
+@pytest.fixture
+def call(offer: Offer, session: Session) -> Call:
+    """``await call(name, **arguments)`` as an agent would."""
+
+    async def call(name: str, **arguments: object) -> ToolResult:
+        return await offer.registry.call(name, arguments, ToolContext(session))
+
+    return call
+
+
+def leftovers() -> dict[str, set[str]]:
+    """What sessions could leave behind on this machine."""
+    descriptors = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+    return {
+        "processes": {f"{child.pid} {child.name()}" for child in psutil.Process().children(recursive=True)},
+        "descriptors": {os.readlink(fd) for fd in descriptors if fd.is_symlink()},
+        "cgroups": {str(group) for group in Path("/sys/fs/cgroup").glob(f"**/agenthost-{os.getpid()}-*")},
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No process, cgroup, descriptor or directory outlives the sessions of these tests."""
+    tmp_path_factory.getbasetemp()  # pytest's own goes elsewhere
+    folder = tempfile.mkdtemp(prefix="agenthost-tests-")
+    os.chmod(folder, 0o711)  # the users of a root server's sandboxes pass through it
+    tempfile.tempdir = folder
+    before = leftovers()
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+    after = leftovers()
+    for kind in ("processes", "cgroups"):
+        assert after[kind] <= before[kind], f"sessions left {kind} behind"
+    kinds = ("agenthost", "pidfd", "memfd")
+    assert not {
+        target for target in after["descriptors"] - before["descriptors"] if any(kind in target for kind in kinds)
+    }
+    assert os.listdir(folder) == [], "sessions left directories behind"
+    os.rmdir(folder)

@@ -1,0 +1,351 @@
+"""What a model sees of the `python` tool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+import pytest
+from agenthost.tools import Session, ToolContext
+from agenthost.tools.code.interpreter import Interpreter
+from agenthost.tools.code.tool import PythonTool
+from agenthost.tools.sandbox.spec import Backend
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def run(call):
+    async def run(code: str) -> str:
+        return (await call("python", code=code)).text
+
+    return run
+
+
+@pytest.fixture
+def interpreter(backend: Backend, session: Session) -> Interpreter:
+    """One with short fuses, closed with the session."""
+    return session.keep(Interpreter, lambda: Interpreter(backend, session.sandbox, grace=0.5, output_limit=1 << 20))
+
+
+async def test_value_of_the_last_expression_and_variables_between_calls(run):
+    assert await run("x = 2**100\nx") == "1267650600228229401496703205376"
+    assert await run("print('x is'); x + 1") == "x is\n1267650600228229401496703205377"
+    assert await run("_") == "1267650600228229401496703205377"
+
+
+async def test_no_output_says_so(run):
+    assert await run("y = 1") == "(no output)"
+    assert await run("None") == "(no output)"
+    assert await run("") == "(no output)"
+
+
+async def test_traceback_has_the_users_frames_only(call):
+    await call("python", code="import json\ndef load(text):\n    return json.loads(text)\n")
+    result = await call("python", code="print('before')\nload('{')")
+    assert result.is_error
+    assert result.text == (
+        "before\n"
+        "Traceback (most recent call last):\n"
+        "  Cell 2, line 2, in <module>\n"
+        "    load('{')\n"
+        "  Cell 1, line 3, in load\n"
+        "    return json.loads(text)\n"
+        "json.decoder.JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+    )
+
+
+async def test_name_error_reads_as_the_model_was_taught(run):
+    text = await run("a = 1\n\ntotal = x + 1")
+    assert text == (
+        "Traceback (most recent call last):\n"
+        "  Cell 1, line 3, in <module>\n"
+        "    total = x + 1\n"
+        "NameError: name 'x' is not defined"
+    )
+
+
+async def test_syntax_error_points_at_the_place(run):
+    assert await run("if True:\n    x = = 1") == "  Cell 1, line 2\n    x = = 1\n        ^\nSyntaxError: invalid syntax"
+
+
+async def test_chained_exceptions_show_both(run):
+    text = await run("try:\n    1/0\nexcept ZeroDivisionError as e:\n    raise ValueError('bad') from e")
+    assert (
+        text.index("ZeroDivisionError: division by zero") < text.index("direct cause") < text.index("ValueError: bad")
+    )
+
+
+async def test_deep_recursion_is_shortened(run):
+    text = await run("def f(): return f()\nf()")
+    assert "frames left out" in text
+    assert text.endswith("RecursionError: maximum recursion depth exceeded")
+    assert len(text) < 4500
+
+
+async def test_exception_with_a_broken_text_is_still_reported(run):
+    text = await run("class E(Exception):\n    def __str__(self): raise RuntimeError\nraise E")
+    assert "E" in text
+    assert await run("1") == "1"
+
+
+async def test_modules_of_the_workspace_can_be_imported_and_appear_in_tracebacks(call, run):
+    await call("write_file", path="helper.py", content="def fail():\n    raise KeyError('k')\n")
+    text = await run("import helper\nhelper.fail()")
+    assert "  File \"helper.py\", line 2, in fail\n    raise KeyError('k')" in text
+    assert (await call("list_directory", path=".")).text == "[FILE] helper.py"
+
+
+async def test_output_of_children_and_order(run):
+    code = "import subprocess, sys\nprint('one')\nsubprocess.run(['echo', 'two'])\nprint('three')\nprint('err', file=sys.stderr)"
+    assert await run(code) == "one\ntwo\nthree\nerr"
+
+
+async def test_text_of_any_kind_comes_through(run):
+    assert await run("print('naïve 漢字 🎈')") == "naïve 漢字 🎈"
+    assert await run(r"print('\ud800')") == r"\ud800"
+    assert (await run(r"'\ud800'")).encode()
+    assert "�" in await run("import os; os.write(1, b'\\xff\\xfe'); None")
+
+
+async def test_long_output_keeps_both_ends_and_says_what_is_missing(run):
+    text = await run("print('start'); print('x' * 100_000); print('end')")
+    assert text.startswith("start\n")
+    assert text.endswith("x\nend")
+    assert "bytes of output left out" in text
+    assert len(text) < 13_000
+
+
+async def test_long_value_is_shortened(run):
+    text = await run("'y' * 1_000_000")
+    assert "characters left out" in text
+    assert len(text) < 4_200
+
+
+async def test_standard_input_is_empty(run):
+    assert (await run("input()")).endswith("EOFError: EOF when reading a line")
+
+
+@pytest.mark.parametrize("code", ["exit()", "import sys; sys.exit(0)", "raise SystemExit"])
+async def test_leaving_is_not_an_error_and_keeps_variables(run, code):
+    await run("kept = 5")
+    assert await run(code) == "(no output)"
+    assert await run("kept") == "5"
+
+
+async def test_a_cell_that_forks_answers_once(run):
+    assert (
+        await run("import os\nif os.fork() == 0:\n    x = 'child'\nelse:\n    os.wait(); x = 'parent'\nx") == "'parent'"
+    )
+    assert await run("x") == "'parent'"
+
+
+async def test_main_is_a_real_module(run):
+    assert await run("class P: pass\nimport pickle; type(pickle.loads(pickle.dumps(P()))).__module__") == "'__main__'"
+    code = "from multiprocessing import get_context\ndef f(n): return n * n\nwith get_context('fork').Pool(2) as p: r = p.map(f, [1, 2, 3])\nr"
+    assert await run(code) == "[1, 4, 9]"
+
+
+async def test_streams_that_a_cell_closed_or_replaced_come_back(run):
+    await run("import sys, io; sys.stdout = io.StringIO()")
+    assert await run("print('back')") == "back"
+    await run("sys.stdout.close()")
+    assert await run("print('again')") == "again"
+
+
+async def test_a_forgotten_child_does_not_hold_the_call(run):
+    begun = time.monotonic()
+    assert await run("import subprocess; p = subprocess.Popen(['sleep', '60'])") == "(no output)"
+    assert time.monotonic() - begun < 5
+    assert await run("p.poll()") == "(no output)"
+
+
+async def test_timeout_keeps_variables_and_what_was_printed(backend, session):
+    tool = PythonTool(backend, timeout=0.5)
+    context = ToolContext(session)
+    await tool.call({"code": "x = 1"}, context)
+    result = await tool.call({"code": "print('working')\nwhile True: pass"}, context)
+    assert result.is_error
+    assert result.text.startswith("working\nTraceback (most recent call last):\n  Cell 2, line 2, in <module>")
+    assert result.text.endswith(
+        "Error: the code did not finish within 0.5 seconds and was stopped. Variables are kept."
+    )
+    assert not result.state_lost
+    assert (await tool.call({"code": "x"}, context)).text == "1"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.sleep(60)",
+        "pow(3, 10**9)",
+        "import re; re.match('(a+)+$', 'a' * 40 + 'b')",
+        "import subprocess; subprocess.run(['sleep', '60'])",
+    ],
+    ids=["sleep", "pow", "regex", "subprocess"],
+)
+async def test_interrupt_reaches_code_that_is_deep_in_c(interpreter, code):
+    await interpreter.execute("x = 1", 10)
+    outcome = await interpreter.execute(code, 0.3)
+    assert outcome.status == "timeout"
+    assert not outcome.state_lost
+    assert (await interpreter.execute("x", 10)).value == "1"
+
+
+async def test_code_that_ignores_the_interrupt_is_killed(interpreter):
+    await interpreter.execute("x = 1", 10)
+    outcome = await interpreter.execute(
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)", 0.3
+    )
+    assert (outcome.status, outcome.state_lost) == ("killed", True)
+    outcome = await interpreter.execute("'x' in globals()", 10)
+    assert (outcome.status, outcome.value, outcome.state_lost) == ("ok", "False", False)
+
+
+async def test_ignoring_interrupts_in_one_call_does_not_outlast_it(interpreter):
+    await interpreter.execute("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", 10)
+    assert (await interpreter.execute("while True: pass", 0.3)).status == "timeout"
+
+
+@pytest.mark.parametrize(
+    "code", ["import os; os._exit(3)", "import ctypes; ctypes.string_at(0)", "import os; os.kill(os.getpid(), 9)"]
+)
+async def test_death_is_reported_once_and_files_stay(call, code):
+    await call("python", code="open('kept.txt', 'w').write('1')")
+    result = await call("python", code=f"print('last words', flush=True)\n{code}")
+    assert result.is_error
+    assert result.state_lost
+    assert result.text == (
+        "last words\nError: the Python process ended. Python was restarted: variables are gone, files are kept."
+    )
+    result = await call("python", code="open('kept.txt').read()")
+    assert (result.text, result.state_lost) == ("'1'", False)
+
+
+async def test_death_between_calls_is_told_by_the_next(call, session):
+    await call("python", code="import os, threading\nx = 1\nthreading.Timer(0.05, os._exit, [0]).start()")
+    interpreter = session.keep(Interpreter, lambda: pytest.fail("there is one"))
+    while interpreter.running:
+        await asyncio.sleep(0.01)
+    result = await call("python", code="'x' in globals()")
+    assert result.state_lost
+    assert result.text == "Note: Python was restarted since the last call: variables are gone, files are kept.\nFalse"
+
+
+async def test_cancelling_a_call_stops_the_code(interpreter):
+    await interpreter.execute("n = 0", 10)
+    task = asyncio.create_task(interpreter.execute("open('started', 'w').close()\nwhile True: n += 1", 30))
+    await started(interpreter)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    first = await interpreter.execute("n", 10)
+    second = await interpreter.execute("n", 10)
+    assert first.value == second.value
+    assert int(first.value or 0) > 0
+
+
+async def test_cancelling_a_call_that_does_not_stop_kills_it(interpreter):
+    code = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nopen('started', 'w').close()\nwhile True: time.sleep(1)"
+    task = asyncio.create_task(interpreter.execute(code, 30))
+    await started(interpreter)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    outcome = await interpreter.execute("1", 10)
+    assert (outcome.value, outcome.state_lost) == ("1", True)
+
+
+async def started(interpreter: Interpreter) -> None:
+    """Until the cell has made the file that says it runs."""
+    path = interpreter._spec.workspace / "started"
+    while not path.exists():
+        await asyncio.sleep(0.01)
+
+
+async def test_a_flood_is_stopped_and_costs_no_memory(interpreter):
+    outcome = await interpreter.execute("while True: print('x' * 1000)", 30)
+    assert outcome.status == "output-limit"
+    assert len(outcome.stdout) < 13_000
+    assert (await interpreter.execute("1", 10)).value == "1"
+
+
+async def test_a_child_that_floods_after_the_call_is_ended(interpreter):
+    await interpreter.execute("import subprocess; subprocess.Popen(['yes'])", 10)
+    while interpreter.running:
+        await asyncio.sleep(0.01)
+    assert (await interpreter.execute("1", 10)).state_lost
+
+
+async def test_calls_of_one_session_wait_for_each_other(interpreter):
+    await interpreter.execute("log = []", 10)
+    code = "import time\nlog.append('in'); time.sleep(0.05); log.append('out')"
+    await asyncio.gather(*(interpreter.execute(code, 10) for _ in range(5)))
+    assert (await interpreter.execute("log == ['in', 'out'] * 5", 10)).value == "True"
+
+
+FIND_CONTROL = "import os, socket, stat\nfd = next(n for n in range(3, 256) if os.path.exists(f'/proc/self/fd/{n}') and stat.S_ISSOCK(os.fstat(n).st_mode))\n"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"id": "guess", "value": "forged", "traceback": null}\n',
+        b"not json\n",
+        b"[1]\n",
+        b'"text"\n',
+        b"{" * 100_000 + b"\n",
+        b'{"id": ' + b"9" * 100_000 + b"}\n",
+        b"\xff\xfe\n",
+    ],
+    ids=["guess", "no-json", "list", "string", "nested", "huge-number", "no-utf8"],
+)
+async def test_forged_answers_are_dropped(interpreter, message):
+    outcome = await interpreter.execute(
+        f"{FIND_CONTROL}socket.socket(fileno=os.dup(fd)).sendall({message!r})\n'real'", 10
+    )
+    assert (outcome.status, outcome.value) == ("ok", "'real'")
+
+
+async def test_a_stolen_nonce_forges_nothing_but_the_callers_own_result(interpreter):
+    code = (
+        f"{FIND_CONTROL}import sys, json\n"
+        "frame = sys._getframe()\n"
+        "while 'request' not in frame.f_locals: frame = frame.f_back\n"
+        "answer = {'id': frame.f_locals['request']['id'], 'value': ['not', 'text'], 'traceback': 7}\n"
+        "socket.socket(fileno=os.dup(fd)).sendall(json.dumps(answer).encode() + b'\\n')\n"
+    )
+    outcome = await interpreter.execute(code, 10)
+    assert (outcome.value, outcome.traceback) == (None, None)
+    assert (await interpreter.execute("6 * 7", 10)).value == "42"
+
+
+async def test_a_flooded_control_channel_ends_the_sandbox(interpreter):
+    outcome = await interpreter.execute(
+        f"{FIND_CONTROL}s = socket.socket(fileno=os.dup(fd))\nwhile True: s.sendall(b'x' * 65536)", 10
+    )
+    assert (outcome.status, outcome.state_lost) == ("died", True)
+
+
+async def test_a_closed_control_channel_ends_the_sandbox(interpreter):
+    outcome = await interpreter.execute(f"{FIND_CONTROL}os.close(fd)\nimport time; time.sleep(60)", 20)
+    assert (outcome.status, outcome.state_lost) == ("died", True)
+
+
+async def test_wrong_arguments_are_explained(call):
+    result = await call("python", source="1")
+    assert result.is_error
+    assert result.text.startswith("Error: wrong arguments for python: ")
+    result = await call("python", code=7)
+    assert "['code']" in result.text
+
+
+async def test_sandboxes_of_two_sessions_are_apart(sessions, offer):
+    one, other = await sessions.create(), await sessions.create()
+    await offer.registry.call("python", {"code": "x = 1; open('f', 'w').close()"}, ToolContext(one))
+    result = await offer.registry.call(
+        "python", {"code": "import os; 'x' in globals(), os.listdir()"}, ToolContext(other)
+    )
+    assert result.text == "(False, [])"
+    assert os.geteuid() != 0 or one.sandbox.user != other.sandbox.user

@@ -1,0 +1,118 @@
+"""The filter's verdicts for both architectures, from a small interpreter of the same BPF that the kernel runs."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+import pytest
+from agenthost.tools.sandbox.seccomp import ALLOW, ARCHITECTURES, KILL, assemble, program
+from agenthost.tools.sandbox.syscalls import DENIED, JUDGED, NEWEST
+
+
+def judge(machine: str, number: int, *arguments: int, audit: int | None = None) -> str:
+    words = {0: number, 4: ARCHITECTURES[machine].audit if audit is None else audit}
+    for index, argument in enumerate(arguments):
+        words[16 + 8 * index] = argument & 0xFFFFFFFF
+        words[20 + 8 * index] = argument >> 32 & 0xFFFFFFFF
+    code, at, accumulator = program(machine), 0, 0
+    while True:
+        opcode, if_true, if_false, operand = code[at]
+        at += 1
+        match opcode:
+            case 0x20:
+                accumulator = words.get(operand, 0)
+            case 0x15:
+                at += if_true if accumulator == operand else if_false
+            case 0x25:
+                at += if_true if accumulator > operand else if_false
+            case 0x45:
+                at += if_true if accumulator & operand else if_false
+            case 0x06:
+                if operand in (ALLOW, KILL):
+                    return {ALLOW: "allow", KILL: "kill"}[operand]
+                return errno.errorcode[operand & 0xFFFF]
+            case _:
+                pytest.fail(f"unknown opcode {opcode:#x}")
+
+
+@pytest.fixture(params=["x86_64", "aarch64"])
+def machine(request) -> str:
+    return request.param
+
+
+def number(machine: str, name: str) -> int:
+    found = {**DENIED, **JUDGED}[name][ARCHITECTURES[machine].column]
+    assert found is not None
+    return found
+
+
+def test_every_denied_call_is_refused(machine):
+    column = ARCHITECTURES[machine].column
+    for name, numbers in DENIED.items():
+        if numbers[column] is not None:
+            assert judge(machine, numbers[column]) == "EPERM", name
+
+
+def test_other_architectures_are_killed_first(machine):
+    assert judge(machine, 0, audit=0x40000003) == "kill"
+
+
+def test_only_unix_sockets(machine):
+    for name in ("socket", "socketpair"):
+        assert judge(machine, number(machine, name), 1, 1, 0) == "allow"
+        for family in (0, 2, 10, 16, 17, 38, 40, 1 << 16 | 2):
+            assert judge(machine, number(machine, name), family, 1, 0) == "EAFNOSUPPORT"
+
+
+def test_threads_and_forks_but_no_namespaces(machine):
+    clone = number(machine, "clone")
+    assert judge(machine, clone, 0x3D0F00) == "allow"  # what pthread_create asks for
+    assert judge(machine, clone, 0x1200011) == "allow"  # fork
+    for bit in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
+        assert judge(machine, clone, 17 | bit) == "EPERM"
+    assert judge(machine, number(machine, "clone3")) == "ENOSYS"
+
+
+def test_terminal_injection_is_refused_whatever_the_high_bits(machine):
+    ioctl = number(machine, "ioctl")
+    assert judge(machine, ioctl, 0, 0x5401) == "allow"
+    for request in (0x5412, 0x541C, 0xFFFFFFFF_00005412):
+        assert judge(machine, ioctl, 0, request) == "EPERM"
+
+
+def test_modes_are_judged_only_where_a_file_is_made(machine):
+    openat = number(machine, "openat")
+    assert judge(machine, openat, 0, 0, 0, 0o4755) == "allow"  # no O_CREAT: the argument is garbage
+    assert judge(machine, openat, 0, 0, 0o101, 0o644) == "allow"
+    assert judge(machine, openat, 0, 0, 0o101, 0o4755) == "EPERM"
+    assert judge(machine, openat, 0, 0, 0o20200001, 0o2644) == "EPERM"
+    assert judge(machine, number(machine, "fchmod"), 0, 0o755) == "allow"
+    assert judge(machine, number(machine, "fchmod"), 0, 0o4755) == "EPERM"
+    assert judge(machine, number(machine, "fchmodat"), 0, 0, 0o6755) == "EPERM"
+
+
+def test_unknown_calls_look_missing(machine):
+    for unknown in (NEWEST + 1, 1000, 0x40000000 | 41, 0xFFFFFFFF):
+        assert judge(machine, unknown) == "ENOSYS"
+
+
+def test_ordinary_calls_pass(machine):
+    ordinary = {"x86_64": (0, 1, 9, 39, 59, 202, 231, 288), "aarch64": (63, 64, 222, 172, 221, 98, 94, 242)}
+    for call in ordinary[machine]:
+        assert judge(machine, call) == "allow"
+
+
+def test_jumps_fit_and_the_program_is_short(machine):
+    assert len(assemble(machine)) == 8 * len(program(machine))
+    assert len(program(machine)) < 4096
+
+
+def test_numbers_are_those_of_the_kernels_headers():
+    headers = {0: [*Path("/usr/include").glob("*/asm/unistd_64.h")], 1: [Path("/usr/include/asm-generic/unistd.h")]}
+    for column, (path, *_) in ((column, paths) for column, paths in headers.items() if paths and paths[0].exists()):
+        known = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", path.read_text()))
+        for name, numbers in {**DENIED, **JUDGED}.items():
+            if name in known:
+                assert numbers[column] == int(known[name]), name

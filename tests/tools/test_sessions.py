@@ -1,0 +1,199 @@
+"""Sessions: whose they are, how long they live, what they leave."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agenthost.tools import Sessions, ToolContext, UnknownSession, WorkspaceError
+from agenthost.tools.sandbox import placement
+from agenthost.tools.sandbox.identity import IdentityPool, _mapped_uids, acting_as
+
+pytestmark = pytest.mark.anyio
+AS_ROOT = os.geteuid() == 0
+only_root = pytest.mark.skipif(not AS_ROOT, reason="only a root server has to choose whom code runs as")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A user's directory, private to its owner."""
+    folder = tmp_path / "project"
+    folder.mkdir(mode=0o700)
+    (folder / "mine.txt").write_text("mine")
+    return folder
+
+
+@pytest.fixture
+def passable() -> Iterator[Path]:
+    """An empty directory that session users can reach, which those of `tmp_path` are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o711)
+    yield folder
+    folder.rmdir()
+
+
+async def test_a_session_is_found_by_its_owner_only(sessions):
+    session = await sessions.create(owner="anna")
+    assert sessions.get(session.id, "anna") is session
+    for session_id, owner in [(session.id, "ben"), (session.id, "local"), ("guess", "anna"), ("", "anna")]:
+        with pytest.raises(UnknownSession, match="no such session"):
+            sessions.get(session_id, owner)
+    assert len(session.id) >= 22  # 128 bits in base64
+
+
+async def test_a_session_expires_after_its_last_use():
+    async with Sessions(ttl=0.0) as sessions:
+        session = await sessions.create()
+        workspace = session.workspace
+        with pytest.raises(UnknownSession):
+            sessions.get(session.id)
+        assert await sessions.expire() == 1
+        assert not workspace.exists()
+        assert len(sessions) == 0
+
+
+async def test_closing_ends_the_interpreter_and_removes_the_workspace(sessions, offer):
+    session = await sessions.create()
+    result = await offer.registry.call("python", {"code": "import os; open('f', 'w').close()"}, ToolContext(session))
+    assert not result.is_error
+    await sessions.close(session.id)
+    assert not session.workspace.exists()
+    assert not session.workspace.parent.exists()
+    with pytest.raises(UnknownSession):
+        sessions.get(session.id)
+
+
+async def test_leaving_closes_everything(offer):
+    async with Sessions() as sessions:
+        opened = [await sessions.create() for _ in range(3)]
+        for session in opened:
+            await offer.registry.call("python", {"code": "1"}, ToolContext(session))
+    assert not any(session.workspace.exists() for session in opened)
+
+
+async def test_workspaces_are_private(sessions):
+    session = await sessions.create()
+    assert session.workspace.stat().st_mode & 0o777 == 0o700
+    assert session.id not in str(session.workspace)
+
+
+async def test_a_users_directory_is_used_in_place_and_stays(sessions, offer, folder):
+    session = await sessions.create(directory=folder)
+    context = ToolContext(session)
+    result = await offer.registry.call(
+        "python", {"code": "open('code.txt', 'w').write(open('mine.txt').read())"}, context
+    )
+    assert not result.is_error, result.text
+    await offer.registry.call("write_file", {"path": "made/file.txt", "content": "x"}, context)
+    result = await offer.registry.call(
+        "python", {"code": "open('made/file.txt', 'a').write('y'); open('mine.txt', 'a').write('!')"}, context
+    )
+    assert not result.is_error, result.text
+    await sessions.close(session.id)
+    assert {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.txt")} == {
+        "mine.txt": "mine!",
+        "code.txt": "mine",
+        "made/file.txt": "xy",
+    }
+    for path in folder.rglob("*"):
+        assert path.stat().st_uid == folder.stat().st_uid, path
+
+
+@only_root
+async def test_a_directory_of_another_user_keeps_its_owner(sessions, offer, folder):
+    for path in (folder, folder / "mine.txt"):
+        os.chown(path, 4321, 4322)
+    await test_a_users_directory_is_used_in_place_and_stays(sessions, offer, folder)
+    assert (folder / "code.txt").stat().st_gid == 4322
+
+
+@only_root
+async def test_without_mapped_mounts_code_runs_as_the_directorys_owner(sessions, offer, passable, monkeypatch):
+    monkeypatch.setattr(placement, "_try_mapping", lambda *_: "not supported")
+    os.chown(passable, 4321, 4322)
+    session = await sessions.create(directory=passable)
+    result = await offer.registry.call("python", {"code": "open('f', 'w').write('x')"}, ToolContext(session))
+    assert result.text == "1"
+    assert ((passable / "f").stat().st_uid, (passable / "f").stat().st_gid) == (4321, 4322)
+    (passable / "f").unlink()
+
+
+@only_root
+async def test_without_mapped_mounts_a_directory_of_roots_is_refused(sessions, folder, monkeypatch):
+    monkeypatch.setattr(placement, "_try_mapping", lambda *_: "not supported")
+    with pytest.raises(WorkspaceError, match="chown"):
+        await sessions.create(directory=folder)
+    assert len(sessions) == 0
+
+
+async def test_directories_that_cannot_be_workspaces(sessions, tmp_path):
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "missing", tmp_path / "file", Path("/")):
+        with pytest.raises(WorkspaceError):
+            await sessions.create(directory=directory)
+
+
+async def test_a_named_root_is_kept_and_emptied(passable):
+    root = passable / "new" / "workspaces"
+    (passable / "new").mkdir(mode=0o711)
+    async with Sessions(root) as sessions:
+        session = await sessions.create()
+        assert session.workspace.is_relative_to(root)
+    assert list(root.iterdir()) == []
+    root.rmdir()
+    root.parent.rmdir()
+
+
+async def test_a_root_that_others_may_write_in_is_refused_as_it_is(passable):
+    passable.chmod(0o777)
+    with pytest.raises(WorkspaceError, match="others may write"):
+        async with Sessions(passable):
+            pass
+    assert passable.stat().st_mode & 0o777 == 0o777
+
+
+@only_root
+async def test_a_root_that_session_users_cannot_reach_is_refused(tmp_path):
+    with pytest.raises(WorkspaceError, match="may not pass"):
+        async with Sessions(tmp_path / "workspaces"):
+            pass
+    assert not (tmp_path / "workspaces").exists()
+
+
+@only_root
+def test_acting_as_somebody_ends_with_the_block(passable):
+    user = IdentityPool().take()
+    passable.chmod(0o777)
+    with pytest.raises(ZeroDivisionError), acting_as(user):
+        (passable / "theirs").touch()
+        with pytest.raises(PermissionError):
+            os.open("/etc/shadow", os.O_RDONLY)
+        _ = 1 / 0
+    (passable / "ours").touch()
+    owners = [path.stat().st_uid for path in sorted(passable.iterdir())]
+    for path in passable.iterdir():
+        path.unlink()
+    assert owners == [0, user.uid]
+
+
+def test_session_uids_are_distinct_and_never_root():
+    pool = IdentityPool()
+    taken = [pool.take() for _ in range(500)]
+    assert len(set(taken)) == 500
+    assert all(user.uid >= 1 for user in taken)
+    pool.give_back(taken[0])
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "expected"),
+    [
+        ("         0          0 4294967295\n", range(300_000, 360_000)),
+        ("0 100000 65536\n", range(61438, 65534)),  # a rootless container
+        ("0 1000 1\n1 100000 65536\n", range(61438, 65534)),
+    ],
+)
+def test_session_uids_exist_in_this_user_namespace(uid_map, expected):
+    assert _mapped_uids(uid_map) == expected
