@@ -6,7 +6,6 @@ import json
 import re
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text as Styled
 
 from ..agent.events import Answer, CallFinished, CallStarted, Event, Failed, StepFinished, Text
@@ -31,25 +30,25 @@ class Display:
                 self._in_line = not event.text.endswith("\n")
             case StepFinished():
                 self._end_line()
-                self._console.print(Styled(_figures(event), style="dim"))
+                self._line(_figures(event), "dim")
             case CallStarted():
                 self._end_line()
-                self._console.print(Styled(f"→ {printable(event.tool)}", style="bold cyan"))
+                self._line(f"→ {printable(event.tool)}", "bold cyan")
                 self._block(_arguments(event.arguments), "cyan")
             case CallFinished():
                 style = "red" if event.is_error else "green"
-                self._console.print(Styled(f"← {printable(event.tool)}  {event.seconds:.2f} s", style=f"bold {style}"))
+                self._line(f"← {printable(event.tool)}  {event.seconds:.2f} s", f"bold {style}")
                 self._block(event.output, style)
             case Answer():
                 self._end_line()
             case Failed():
                 self._end_line()
-                self._console.print(Styled(f"No answer: {printable(event.message)}", style="bold red"))
+                self._line(f"No answer: {printable(event.message)}", "bold red")
 
     def stopped(self) -> None:
         """The user has interrupted the agent."""
         self._end_line()
-        self._console.print(Styled("Stopped.", style="bold red"))
+        self._line("Stopped.", "bold red")
 
     def _end_line(self) -> None:
         if self._in_line:
@@ -61,8 +60,11 @@ class Display:
         shown = lines[:_MOST_LINES]
         if len(lines) > _MOST_LINES:
             shown.append(f"… {len(lines) - _MOST_LINES} more lines")
-        if shown:
-            self._console.print(Padding(Styled("\n".join(shown), style=style), (0, 0, 0, 2)))
+        for line in shown:
+            self._line(f"  {line}", style)
+
+    def _line(self, text: str, style: str) -> None:
+        self._console.print(Styled(text, style=style), soft_wrap=True)
 
 
 def printable(text: str) -> str:

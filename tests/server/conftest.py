@@ -179,6 +179,11 @@ def server(model_folder):
         yield Served(url, engine)
 
 
+@pytest.fixture(scope="session", name="write_model")
+def write_model_fixture():
+    return write_model
+
+
 @pytest.fixture
 def make_model(tmp_path) -> Callable[..., Path]:
     """Writes a model folder of the wanted kind, see write_model."""
