@@ -15,9 +15,11 @@ from .slots import Slots
 from .tasks import chat_tasks, data_tasks, file_tasks, foreign_tasks, python_tasks, web_tasks
 from .toolbox import COMPACT, HOSTED, View, hosted_view, renamed_view
 from .workspace import Workspace
-from .world import World
+from .world import FILE_TOOLS, World
 
 Maker = Callable[[Scene], Task]
+
+FILE_NAMES = sorted(FILE_TOOLS)
 
 MIXTURE: dict[str, tuple[Maker, float]] = {
     # Python alone
@@ -157,6 +159,7 @@ class Generator:
         self.workspace.clear()
         scene = Scene.new(self.rng, World(self.workspace, python=Interpreter()), self.split, self.pieces)
         scene.long = shape.long
+        scene.hosted = frozenset(self._around(scene.slots, shape))
         return scene
 
     def _tasks(self, scene: Scene, count: int) -> list[Task]:
@@ -174,7 +177,7 @@ class Generator:
         for tool in needed:
             name, _, full = tool.partition(":")
             _offer_hosted(toolbox.add, name, slots, exact, full=bool(full))
-        for name in self._around(slots, shape, tasks):
+        for name in sorted(scene.hosted):
             _offer_hosted(toolbox.add, name, slots, exact, full=False)
         barred = {tool for task in tasks for tool in task.barred}
         hosted = len(toolbox.views)
@@ -188,18 +191,18 @@ class Generator:
             order = {name: index for index, name in enumerate(HOSTED)}
             toolbox.views = dict(sorted(toolbox.views.items(), key=lambda item: order.get(item[0], 99)))
 
-    def _around(self, slots: Slots, shape: Shape, tasks: list[Task]) -> Sequence[str]:
+    def _around(self, slots: Slots, shape: Shape) -> Sequence[str]:
         """Hosted tools that are offered whether needed or not."""
         if slots.chance(shape.everything):
             return tuple(HOSTED)
         roll = slots.rng.random()
-        if roll < 0.3 or (roll < 0.45 and not any(task.tools for task in tasks)):
+        if roll < 0.25:
             return ()
-        if roll < 0.75:
+        if roll < 0.6:
             return COMPACT
         if roll < 0.85:
-            return (*COMPACT, *slots.rng.sample(list(HOSTED), 3))
-        return slots.rng.sample(list(HOSTED), slots.rng.randint(1, 6))
+            return (*COMPACT, *slots.rng.sample(FILE_NAMES, slots.rng.randint(1, 6)))
+        return slots.rng.sample(list(HOSTED), slots.rng.randint(1, 8))
 
     def _distractor(self, slots: Slots) -> View:
         if len(self._pool) < 1500 or slots.chance(0.02):

@@ -19,6 +19,7 @@ class Scene:
     say: Phrasing
     world: World
     long: bool = False  # files are long, so that far context is read
+    hosted: frozenset[str] = frozenset()  # hosted tools that are around whether needed or not
 
     @classmethod
     def new(cls, rng: random.Random, world: World, split: Split = "train", pieces: Sequence[str] = ()) -> Scene:
@@ -28,6 +29,10 @@ class Scene:
     @property
     def unseen(self) -> bool:
         return self.say.split == "unseen"
+
+    def offers(self, tool: str) -> bool:
+        """Whether a hosted tool is around. Scripts use the special tool where it is, and Python where it is not."""
+        return tool in self.hosted
 
     def fresh_path(self, extension: str | None = None, nested: float = 0.3) -> str:
         """A path where nothing is yet."""

@@ -138,7 +138,7 @@ def somewhere(scene: Scene) -> Task:
     slots = scene.slots
     facts = draw_facts(slots, slots.rng.randint(2, 5))
     wanted = slots.pick(facts)
-    grep = slots.chance(0.45)
+    grep = scene.offers("grep")
     path = scene.fresh_path(slots.pick(["txt", "md", "txt", "ini"]), 0.3 if grep else 0.0)
     _store_facts(scene, path, facts)
     others = [scene.fresh_path("txt", 0.0) for _ in range(slots.rng.randint(0, 3))]
@@ -160,7 +160,7 @@ def somewhere(scene: Scene) -> Task:
         yield Turn(tuple(Call("read_text_file", {"path": name}) for name in order))
         return Answer(f"The {wanted.name} is {wanted.value}. I found it in {path}.", (wanted.value,))
 
-    return single("somewhere", request, script, ("grep",) if grep and slots.chance(0.7) else ("grep", "read_text_file") if grep else ("list_directory", "read_text_file"))
+    return single("somewhere", request, script, ("grep", "read_text_file") if grep else ("list_directory", "read_text_file"))
 
 
 _NOTES = {"shopping": "list", "groceries": "list", "todo": "tasks", "packing": "list", "plan": "tasks", "ideas": "tasks",
@@ -220,7 +220,7 @@ def appending(scene: Scene) -> Task:
     before = "\n".join(lines) + slots.pick(["", "\n"])
     scene.world.workspace.put(path, before)
     extra = slots.pick([slots.word, slots.phrase, slots.sentence, slots.ident])()
-    with_python = slots.chance(0.3)
+    with_python = slots.chance(0.15)
     wanted = "\n".join([*lines, extra])
 
     def script() -> Script:
@@ -251,7 +251,7 @@ def replacing(scene: Scene) -> Task:
     values = {"p": path, "x": target.value, "y": new, "k": target.ask(scene)}
     request = scene.say.request("files.set_value" if by_key else "files.replace", values)
     after = text.replace(target.value, new).strip()
-    edit = slots.chance(0.5)
+    edit = scene.offers("edit_file")
 
     def script() -> Script:
         if edit and by_key:
@@ -287,7 +287,7 @@ def moving(scene: Scene) -> Task:
         target = scene.fresh_path(path.rsplit(".", 1)[-1] if slots.chance(0.6) else None, 0.15)
         folder = target.rsplit("/", 1)[0] if "/" in target else ""
         request = scene.say.request("files.rename", {"p": path, "q": target})
-    with_python = slots.chance(0.35)
+    with_python = not scene.offers("move_file")
 
     def script() -> Script:
         if with_python:
@@ -305,7 +305,7 @@ def making_directory(scene: Scene) -> Task:
     folder = scene.slots.directory()
     while scene.world.workspace.has(folder):
         folder = scene.slots.word().lower() + str(scene.slots.integer(1, 99))
-    with_python = scene.slots.chance(0.3)
+    with_python = not scene.offers("create_directory")
 
     def script() -> Script:
         if with_python:
@@ -366,7 +366,7 @@ def globbing(scene: Scene) -> Task:
     pattern = f"*{part}*" if by_name else f"*.{extension}"
     spoken = extension if slots.chance(0.8) else extension.upper()
     request = scene.say.request("files.glob_name" if by_name else "files.glob", {"e": spoken, "x": part})
-    with_python = slots.chance(0.25)
+    with_python = not scene.offers("search_files")
 
     def script() -> Script:
         if with_python:
@@ -390,7 +390,7 @@ def mentioning(scene: Scene) -> Task:
     line = slots.pick([f"Remember the {word} tomorrow.", f"{slots.first_name()} has a {word}.", f"{word}: {slots.integer()}", f"The {word} is {slots.adjective()}.", f"meeting about {word} on {slots.date()}"])
     scene.world.workspace.put(path, "\n".join([slots.sentence(), line, slots.sentence()][slots.rng.randint(0, 1) :]) + "\n" if not absent else slots.sentence())
     scene.other_files(1, 4)
-    with_python = slots.chance(0.35)
+    with_python = not scene.offers("grep")
     code = (
         "import glob, os\nfor path in sorted(glob.glob('**', recursive=True)):\n"
         f"    if os.path.isfile(path) and {word!r} in open(path).read():\n        print(path)"
@@ -419,12 +419,18 @@ def lines_with(scene: Scene) -> Task:
     lines.insert(slots.rng.randint(0, len(lines)), slots.pick([f"The {word} costs {slots.price()}.", f"{slots.person()} called about the {word}.", f"{word}: {slots.phrase()}"]))
     scene.world.workspace.put(path, "\n".join(lines) + "\n")
 
+    with_python = not scene.offers("grep")
+
     def script() -> Script:
-        (result,) = yield turn("grep", {"pattern": word, "path": path})
-        found = [hit.split(": ", 1)[1] for hit in result.split("\n")]
+        if with_python:
+            (result,) = yield turn("python", {"code": f"for line in open({path!r}):\n    if {word!r} in line:\n        print(line.strip())"})
+            found = result.split("\n")
+        else:
+            (result,) = yield turn("grep", {"pattern": word, "path": path})
+            found = [hit.split(": ", 1)[1] for hit in result.split("\n")]
         return Answer("\n".join(found), tuple(found))
 
-    return single("grep", scene.say.request("files.grep_one", {"x": word, "p": path}), script, ("grep",))
+    return single("grep", scene.say.request("files.grep_one", {"x": word, "p": path}), script, ("python",) if with_python else ("grep",))
 
 
 def existing(scene: Scene) -> Task:
@@ -448,7 +454,7 @@ def existing(scene: Scene) -> Task:
 def size(scene: Scene) -> Task:
     slots, path = scene.slots, scene.fresh_path()
     scene.world.workspace.put(path, slots.paragraph(slots.rng.randint(1, 12)))
-    with_python = slots.chance(0.5)
+    with_python = not scene.offers("get_file_info")
 
     def script() -> Script:
         if with_python:
@@ -483,7 +489,7 @@ def both(scene: Scene) -> Task:
     a, b = slots.phrase(1, 4), slots.phrase(1, 4)
     scene.world.workspace.put(first, a)
     scene.world.workspace.put(second, b)
-    many = slots.chance(0.3)
+    many = scene.offers("read_multiple_files") and slots.chance(0.7)
 
     def script() -> Script:
         if many:
@@ -502,6 +508,14 @@ def tree(scene: Scene) -> Task:
         if not scene.world.workspace.has(path):
             scene.world.workspace.put(path, slots.word())
     scene.other_files(0, 2)
+    if not scene.offers("directory_tree"):
+        code = "import os\nfor folder, _, files in sorted(os.walk('.')):\n    print(folder, sorted(files))"
+
+        def walk() -> Script:
+            (result,) = yield turn("python", {"code": code})
+            return Answer(f"This is the tree:\n{result}", tuple(path.split("/")[0] for path in paths))
+
+        return single("tree", scene.say.request("files.tree", {}), walk, ("python",))
 
     def script() -> Script:
         (result,) = yield turn("directory_tree", {"path": "."})
@@ -599,7 +613,7 @@ def move_refused(scene: Scene) -> Task:
     slots = scene.slots
     path, target = scene.fresh_path(nested=0.0), scene.fresh_path(nested=0.0)
     taken = slots.chance(0.5)
-    if path == target:
+    if path == target or not scene.offers("move_file"):
         return moving(scene)
     if taken:
         scene.world.workspace.put(path, slots.word())

@@ -30,7 +30,12 @@ def _offer(scene: Scene, view: View) -> bool:
 def natural(scene: Scene, source: Path = families.TRAINING) -> Task:
     """One call of a family's tool."""
     family = scene.slots.pick(families.load(source))
-    if not _offer(scene, families.view(family, scene.slots, original=source != families.TRAINING)):
+    return one_family(scene, family, original=source != families.TRAINING)
+
+
+def one_family(scene: Scene, family: Family, *, original: bool = True) -> Task:
+    """One call of this family's tool. ``original`` offers it under its first name."""
+    if not _offer(scene, families.view(family, scene.slots, original=original)):
         return combined(scene)
     _, used = _prepared(scene, family)
     request = scene.say.finish(used.template, used.words)
