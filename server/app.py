@@ -11,9 +11,11 @@ from starlette.middleware.cors import CORSMiddleware
 from ..engine import AsyncEngine
 from . import operations
 from .config import ServerConfig
+from .http import body
 from .http.guard import Guard
 from .http.names import hosts_for
 from .openai import chat, errors, models
+from .openai.schemas import ChatRequest
 from .served import ServedModel
 
 
@@ -41,6 +43,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastA
     for router in (chat.router, models.router, operations.router):
         app.include_router(router)
     errors.install(app)
+    body.describe(app, ChatRequest)
     if config.allowed_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=config.allowed_origins, allow_methods=["*"], allow_headers=["*"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -63,8 +62,7 @@ class ServedModel:
     ) -> None:
         if self._loaded is not None:
             self._loaded.cancel()
-            with contextlib.suppress(BaseException):
-                await self._loaded
+            await asyncio.gather(self._loaded, return_exceptions=True)
         await self.engine.__aexit__(kind, error, trace)
 
     @property

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any, TypeVar
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
 from starlette.requests import ClientDisconnect
 
 from ..openai.errors import ApiError, from_validation
 from .disconnect import ClientGone
+
+JsonObject = dict[str, Any]
+_REFERENCE = "#/components/schemas/{model}"
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,8 +52,20 @@ def _without_half_characters(body: bytes) -> str | None:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def documented(model: type[BaseModel]) -> dict[str, Any]:
-    """For ``openapi_extra``: the route reads ``model`` itself, so FastAPI cannot see it."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+def documented(model: type[BaseModel]) -> JsonObject:
+    """For a route's ``openapi_extra``: it reads ``model`` itself, so FastAPI cannot see it. See :func:`describe`."""
+    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def describe(app: FastAPI, *models: type[BaseModel]) -> None:
+    """Put the schemas that :func:`documented` refers to into the application's OpenAPI description."""
+    original = app.openapi
+
+    def openapi() -> JsonObject:
+        description = original()
+        _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
+        description.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+        return description
+
+    app.openapi = openapi

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -257,3 +259,13 @@ def test_models_and_version(scripted, client):
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("other")
     assert caught.value.code == "model_not_found"
+
+
+def test_the_description_of_the_api_is_whole(scripted):
+    description = httpx.get(f"{scripted.url}/openapi.json").json()
+    body = description["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+    text = json.dumps(description)
+    for reference in re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', text):
+        assert reference in description["components"]["schemas"]
+    assert body["schema"] == {"$ref": "#/components/schemas/ChatRequest"}
+    assert "repetition_penalty" in description["components"]["schemas"]["ChatRequest"]["properties"]
