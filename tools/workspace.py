@@ -7,11 +7,13 @@ tools: they hang what must live as long as the session (an interpreter, a browse
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
@@ -32,6 +34,7 @@ class Resource(Protocol):
     async def close(self) -> None: ...
 
 
+log = logging.getLogger(__name__)
 _LIMITS, _QUOTA = Limits(), Quota()
 R = TypeVar("R", bound=Resource)
 
@@ -133,7 +136,8 @@ class Sessions:
             await self._end(session)
         os.close(self._root_fd)
         if self._wanted_root is None and self._root:
-            self._root.rmdir()
+            with suppress(OSError):  # a workspace that could not be removed is in it
+                self._root.rmdir()
         self._root = None
 
     async def create(self, owner: str = "local", directory: Path | None = None) -> Session:
@@ -201,11 +205,17 @@ class Sessions:
         if self._sessions.pop(session.id, None) is None:
             return
         place = self._places.pop(session.id)
-        await session.close()
-        os.close(session.files.fd)
-        await asyncio.to_thread(remove_tree, self._root_fd, place.home)
-        if place.placement.session_user:
-            self._pool.give_back(place.placement.session_user)
+        try:
+            await session.close()
+        finally:
+            os.close(session.files.fd)
+            try:
+                await asyncio.to_thread(remove_tree, self._root_fd, place.home)
+            except OSError as error:  # its uid stays taken: what is left must not become another session's
+                log.warning("could not remove the workspace %s: %s", place.home, error)
+            else:
+                if place.placement.session_user:
+                    self._pool.give_back(place.placement.session_user)
 
 
 def _prepare_root(wanted: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -72,7 +73,7 @@ def test_links_that_lead_out_are_refused(root, ws, tmp_path):
         "d/../../secret",
         "../secret",
     ):
-        with pytest.raises(ToolError, match="outside the workspace|links that cannot|no such"):
+        with pytest.raises(ToolError, match=r"outside the workspace|links that cannot|no such"):
             read_text(root, path)
         with pytest.raises(ToolError):
             write_text(root, path, "overwritten", QUOTA)
@@ -86,11 +87,13 @@ def test_error_texts_never_show_host_paths(root, ws, tmp_path):
     (ws / "out").symlink_to(tmp_path / "secret")
     for path in ("out", "nothing", "../secret", "/etc/passwd", "a/b/c", "x" * 300):
         for attempt in (read_text, list_folder, make_folders):
-            try:
+            with contextlib.suppress(ToolError):
                 attempt(root, path)
-            except ToolError as error:
-                assert str(tmp_path) not in str(error)
-                assert "[Errno" not in str(error)
+                continue
+            with pytest.raises(ToolError) as refused:
+                attempt(root, path)
+            assert str(tmp_path) not in str(refused.value)
+            assert "[Errno" not in str(refused.value)
 
 
 def test_moving_cannot_lead_out(root, ws, tmp_path):

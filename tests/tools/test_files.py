@@ -127,7 +127,8 @@ async def test_text_that_is_no_unicode_is_refused(call):
 async def test_writing_keeps_the_mode_and_follows_links_inside(call):
     await call(
         "python",
-        code="import os\nopen('s.sh', 'w').write('old'); os.chmod('s.sh', 0o750)\nos.symlink('s.sh', 'link'); os.symlink('/workspace/s.sh', 'full'); os.symlink('nowhere', 'broken')",
+        code="import os\nopen('s.sh', 'w').write('old'); os.chmod('s.sh', 0o750)\n"
+        "os.symlink('s.sh', 'link'); os.symlink('/workspace/s.sh', 'full'); os.symlink('nowhere', 'broken')",
     )
     for path in ("s.sh", "link", "full"):
         await call("write_file", path=path, content=path)
@@ -251,7 +252,8 @@ async def test_code_and_files_share_one_tree_both_ways(call):
     text = (
         await call(
             "python",
-            code="open('d/f', 'a').write('from code\\n'); open('/workspace/d/g', 'w').write('g'); import os; os.rename('d/g', 'd/h'); os.mkdir('e')",
+            code="import os\nopen('d/f', 'a').write('from code\\n'); open('/workspace/d/g', 'w').write('g')\n"
+            "os.rename('d/g', 'd/h'); os.mkdir('e')",
         )
     ).text
     assert "Error" not in text

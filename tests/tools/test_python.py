@@ -98,7 +98,8 @@ async def test_modules_of_the_workspace_can_be_imported_and_appear_in_tracebacks
 
 
 async def test_output_of_children_and_order(run):
-    code = "import subprocess, sys\nprint('one')\nsubprocess.run(['echo', 'two'])\nprint('three')\nprint('err', file=sys.stderr)"
+    await run("import subprocess, sys")
+    code = "print('one')\nsubprocess.run(['echo', 'two'])\nprint('three')\nprint('err', file=sys.stderr)"
     assert await run(code) == "one\ntwo\nthree\nerr"
 
 
@@ -107,6 +108,12 @@ async def test_text_of_any_kind_comes_through(run):
     assert await run(r"print('\ud800')") == r"\ud800"
     assert (await run(r"'\ud800'")).encode()
     assert "�" in await run("import os; os.write(1, b'\\xff\\xfe'); None")
+
+
+async def test_nothing_that_a_terminal_would_obey_comes_through(run):
+    assert await run(r"print('\x1b[31mred\x07\tand\r\nnew\x9b')") == "\\x1b[31mred\\x07\tand\nnew\\x9b"
+    await run(r"class R:" "\n    def __repr__(self): return chr(27)")
+    assert await run("R()") == "\\x1b"
 
 
 async def test_long_output_keeps_both_ends_and_says_what_is_missing(run):
@@ -143,7 +150,8 @@ async def test_a_cell_that_forks_answers_once(run):
 
 async def test_main_is_a_real_module(run):
     assert await run("class P: pass\nimport pickle; type(pickle.loads(pickle.dumps(P()))).__module__") == "'__main__'"
-    code = "from multiprocessing import get_context\ndef f(n): return n * n\nwith get_context('fork').Pool(2) as p: r = p.map(f, [1, 2, 3])\nr"
+    await run("from multiprocessing import get_context\ndef square(n): return n * n")
+    code = "with get_context('fork').Pool(2) as pool: squares = pool.map(square, [1, 2, 3])\nsquares"
     assert await run(code) == "[1, 4, 9]"
 
 
@@ -225,18 +233,31 @@ async def test_death_is_reported_once_and_files_stay(call, code):
 
 async def test_death_between_calls_is_told_by_the_next(call, session):
     await call("python", code="import os, threading\nx = 1\nthreading.Timer(0.05, os._exit, [0]).start()")
-    interpreter = session.keep(Interpreter, lambda: pytest.fail("there is one"))
-    while interpreter.running:
-        await asyncio.sleep(0.01)
+    await end_of(session.keep(Interpreter, lambda: pytest.fail("there is one")))
     result = await call("python", code="'x' in globals()")
     assert result.state_lost
     assert result.text == "Note: Python was restarted since the last call: variables are gone, files are kept.\nFalse"
 
 
-async def test_cancelling_a_call_stops_the_code(interpreter):
+TELL = "import os; open(os.open('told', os.O_WRONLY), 'w').close()\n"
+
+
+async def told(session: Session) -> None:
+    """Until a cell has come to TELL: both ends of a FIFO open at the same moment."""
+    await asyncio.to_thread(lambda: (session.workspace / "told").open("rb").close())
+
+
+@pytest.fixture
+def fifo(session: Session) -> None:
+    os.mkfifo(session.workspace / "told")
+    (session.workspace / "told").chmod(0o666)
+
+
+@pytest.mark.usefixtures("fifo")
+async def test_cancelling_a_call_stops_the_code(interpreter, session):
     await interpreter.execute("n = 0", 10)
-    task = asyncio.create_task(interpreter.execute("open('started', 'w').close()\nwhile True: n += 1", 30))
-    await started(interpreter)
+    task = asyncio.create_task(interpreter.execute(f"{TELL}while True: n += 1", 30))
+    await told(session)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -246,10 +267,11 @@ async def test_cancelling_a_call_stops_the_code(interpreter):
     assert int(first.value or 0) > 0
 
 
-async def test_cancelling_a_call_that_does_not_stop_kills_it(interpreter):
-    code = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nopen('started', 'w').close()\nwhile True: time.sleep(1)"
+@pytest.mark.usefixtures("fifo")
+async def test_cancelling_a_call_that_does_not_stop_kills_it(interpreter, session):
+    code = f"import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{TELL}while True: time.sleep(1)"
     task = asyncio.create_task(interpreter.execute(code, 30))
-    await started(interpreter)
+    await told(session)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -257,11 +279,10 @@ async def test_cancelling_a_call_that_does_not_stop_kills_it(interpreter):
     assert (outcome.value, outcome.state_lost) == ("1", True)
 
 
-async def started(interpreter: Interpreter) -> None:
-    """Until the cell has made the file that says it runs."""
-    path = interpreter._spec.workspace / "started"
-    while not path.exists():
-        await asyncio.sleep(0.01)
+async def end_of(interpreter: Interpreter) -> None:
+    """Until the present sandbox has ended."""
+    assert interpreter._channel
+    await interpreter._channel.ended
 
 
 async def test_a_flood_is_stopped_and_costs_no_memory(interpreter):
@@ -273,8 +294,7 @@ async def test_a_flood_is_stopped_and_costs_no_memory(interpreter):
 
 async def test_a_child_that_floods_after_the_call_is_ended(interpreter):
     await interpreter.execute("import subprocess; subprocess.Popen(['yes'])", 10)
-    while interpreter.running:
-        await asyncio.sleep(0.01)
+    await end_of(interpreter)
     assert (await interpreter.execute("1", 10)).state_lost
 
 
@@ -285,7 +305,10 @@ async def test_calls_of_one_session_wait_for_each_other(interpreter):
     assert (await interpreter.execute("log == ['in', 'out'] * 5", 10)).value == "True"
 
 
-FIND_CONTROL = "import os, socket, stat\nfd = next(n for n in range(3, 256) if os.path.exists(f'/proc/self/fd/{n}') and stat.S_ISSOCK(os.fstat(n).st_mode))\n"
+FIND_CONTROL = """import os, socket, stat
+sockets = (n for n in range(3, 256) if os.path.exists(f'/proc/self/fd/{n}') and stat.S_ISSOCK(os.fstat(n).st_mode))
+fd = next(sockets)
+"""
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def number(machine: str, name: str) -> int:
 def test_every_denied_call_is_refused(machine):
     column = ARCHITECTURES[machine].column
     for name, numbers in DENIED.items():
-        if numbers[column] is not None:
-            assert judge(machine, numbers[column]) == "EPERM", name
+        if (denied := numbers[column]) is not None:
+            assert judge(machine, denied) == "EPERM", name
 
 
 def test_other_architectures_are_killed_first(machine):

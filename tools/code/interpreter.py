@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from ..sandbox.spec import MIB, Backend, SandboxSpec
 from .channel import Call, Channel
+from .output import visible
 
 Status = Literal["ok", "error", "timeout", "killed", "died", "out-of-memory", "output-limit", "disk-limit"]
 
@@ -33,6 +34,7 @@ class Outcome:
             and did not stop when interrupted); ``died`` (the process ended by itself); or the limit that was hit.
         state_lost: variables of earlier calls are gone. Reported once, in the first outcome after the loss.
         seconds: wall time of the call.
+        excess: what is too much in the workspace, in a sentence, when ``status`` is ``disk-limit``.
     """
 
     status: Status
@@ -42,6 +44,7 @@ class Outcome:
     traceback: str | None = None
     state_lost: bool = False
     seconds: float = 0.0
+    excess: str | None = None
 
 
 class Interpreter:
@@ -52,7 +55,8 @@ class Interpreter:
         spec: the session's sandbox.
         output_limit: bytes that one call may print before it is stopped (what is kept is far less).
         grace: seconds that interrupted code gets to stop before it is killed.
-        over_quota: says in a sentence what is too much in the workspace, or None; asked while a call runs.
+        over_quota: says in a sentence what is too much in the workspace (more than so many times the quota), or None.
+            Asked while a call runs and after it. As long as there is too much, Python can delete but not write.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Interpreter:
         *,
         output_limit: int = 64 * MIB,
         grace: float = 2.0,
-        over_quota: Callable[[], Awaitable[str | None]] | None = None,
+        over_quota: Callable[[int], Awaitable[str | None]] | None = None,
     ) -> None:
         self._backend = backend
         self._spec = spec
@@ -73,6 +77,7 @@ class Interpreter:
         self._channel: Channel | None = None
         self._cells = 0
         self._lost = False  # a loss that no outcome has reported yet
+        self._full = False  # the workspace holds too much
         self._stopping: asyncio.Task[None] | None = None
 
     @property
@@ -113,19 +118,23 @@ class Interpreter:
         if self._stopping:  # a call that was cancelled twice did not wait for its own end
             await self._stopping
             self._stopping = None
-        if self._channel and self._channel.ended.done():
+        made_room = self._full and not await self._excess()
+        if self._channel and (self._channel.ended.done() or made_room):
             await self._close()
             self._lost = True
+        if made_room:
+            self._full = False
         if self._channel is None:
             self._channel = await self._start()
             self._cells = 0
         return self._channel
 
     async def _start(self) -> Channel:
+        limits = replace(self._spec.limits, file_size=0) if self._full else self._spec.limits
         # In this thread: the launcher ends when the thread that started it does.
         channel = Channel(self._backend.start(self._spec, _worker_source()), self._output_limit)
         try:
-            await channel.handshake(self._spec.limits.rlimits(), START_TIMEOUT)
+            await channel.handshake(limits.rlimits(), START_TIMEOUT)
         except BaseException:
             await asyncio.shield(channel.close())
             raise
@@ -151,6 +160,9 @@ class Interpreter:
             if lost and status == "timeout":
                 status = "killed"
         channel.finish()
+        excess = None if self._full else await self._excess()
+        if excess:
+            status, lost, self._full = "disk-limit", True, True
         if lost:
             await self._close()
         lost, self._lost = lost or self._lost, False
@@ -163,6 +175,7 @@ class Interpreter:
             traceback=_text(answer.get("traceback")),
             state_lost=lost,
             seconds=time.monotonic() - began,
+            excess=excess,
         )
 
     async def _stop(self, channel: Channel, call: Call | None) -> bool:
@@ -184,15 +197,18 @@ class Interpreter:
     async def _watch_quota(self, call: Call) -> None:
         while self._over_quota:
             await asyncio.sleep(WATCH_INTERVAL)
-            if await self._over_quota():
+            if await self._excess(times=2 if self._full else 1):
                 call.hit("disk-limit")
+
+    async def _excess(self, times: int = 1) -> str | None:
+        return await self._over_quota(times) if self._over_quota else None
 
 
 def _text(part: object) -> str | None:
-    """A part of an untrusted answer, fit to be shown: a string without lone surrogates, of bounded length."""
+    """A part of an untrusted answer, fit to be shown: a string of bounded length without lone surrogates."""
     if not isinstance(part, str):
         return None
-    return part[:_PART_LIMIT].encode("utf-8", "backslashreplace").decode()
+    return visible(part[:_PART_LIMIT].encode("utf-8", "backslashreplace").decode())
 
 
 @cache

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+
 
 class Capture:
     """Collects bytes, keeps ``head`` from the start and ``tail`` from the end, counts the rest."""
@@ -28,6 +32,11 @@ class Capture:
     def text(self) -> str:
         """What was kept, with a line in the middle that says what was not."""
         if not self.left_out:
-            return (self._head + self._tail).decode("utf-8", "replace")
+            return visible((self._head + self._tail).decode("utf-8", "replace"))
         head, tail = self._head.decode("utf-8", "replace"), self._tail.decode("utf-8", "replace")
-        return f"{head}\n[... {self.left_out} bytes of output left out ...]\n{tail}"
+        return visible(f"{head}\n[... {self.left_out} bytes of output left out ...]\n{tail}")
+
+
+def visible(text: str) -> str:
+    """``text`` with nothing that a terminal would obey: control characters become escapes such as ``\\x1b``."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text.replace("\r\n", "\n"))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from ..errors import SandboxUnavailable, ToolError
+from ..files.beneath import Root
 from ..sandbox.spec import Backend
 from ..spec import JsonObject, Tool, ToolContext, ToolResult
 from ..workspace import Session
 from .interpreter import Interpreter, Outcome
 from .spec import NO_OUTPUT, PYTHON, RESTARTED, STATE_KEPT, STATE_LOST, python_text
 
+log = logging.getLogger(__name__)
 _MARGIN = 5.0  # seconds of the tool's timeout that are left for stopping code and saying what it printed
 
 
@@ -34,7 +37,8 @@ class PythonTool(Tool):
         try:
             outcome = await self._interpreter(session).execute(arguments["code"], self._timeout)
         except SandboxUnavailable as error:
-            raise ToolError(f"{error} Python cannot be used now.") from error
+            log.warning("a session's sandbox did not start: %s", error)  # may name host paths
+            raise ToolError("Python could not be started. Try again, or go on without it.") from error
         finally:
             session.touch()
         return ToolResult(
@@ -44,8 +48,9 @@ class PythonTool(Tool):
         )
 
     def _interpreter(self, session: Session) -> Interpreter:
-        async def over_quota() -> str | None:
-            return await asyncio.to_thread(_excess, session)
+        async def over_quota(times: int) -> str | None:
+            # As the server, not as the session's user: a directory without permissions must not hide its size.
+            return await asyncio.to_thread(session.quota.excess, Root(session.files.fd), times)
 
         return session.keep(Interpreter, lambda: Interpreter(self._backend, session.sandbox, over_quota=over_quota))
 
@@ -69,11 +74,6 @@ class PythonTool(Tool):
             case "output-limit":
                 return "the code printed too much and was stopped."
             case "disk-limit":
-                return "the code wrote too much to the workspace and was stopped. Delete files that are not needed."
+                return outcome.excess or "the code wrote too much to the workspace."
             case _:
                 return None
-
-
-def _excess(session: Session) -> str | None:
-    # As the server, not as the session's user: a directory without permissions must not hide its size.
-    return session.quota.excess(session.files)

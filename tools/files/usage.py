@@ -30,10 +30,10 @@ class Quota:
     entries: int | None = 50_000
     reserve: int = 256 * MIB
 
-    def excess(self, root: Root) -> str | None:
-        """A sentence for the model when there is too much, or None. Stops counting as soon as it knows."""
+    def excess(self, root: Root, times: int = 1) -> str | None:
+        """A sentence for the model when there is more than ``times`` what is allowed, or None."""
         disk = os.fstatvfs(root.fd)
-        if disk.f_bavail * disk.f_frsize < self.reserve:
+        if disk.f_bavail * disk.f_frsize < self.reserve // times:
             return "the disk is nearly full. Delete files that are not needed."
         if self.bytes is None and self.entries is None:
             return None
@@ -47,8 +47,8 @@ class Quota:
         for entries, (_, entry) in enumerate(walk(root, unreadable=note), start=1):
             with suppress(OSError):  # gone meanwhile
                 size += entry.stat(follow_symlinks=False).st_blocks * 512
-            if self.bytes is not None and size > self.bytes:
+            if self.bytes is not None and size > times * self.bytes:
                 return f"the workspace holds more than {self.bytes // MIB} MB. Delete files that are not needed."
-            if self.entries is not None and entries > self.entries:
+            if self.entries is not None and entries > times * self.entries:
                 return f"the workspace has more than {self.entries} files. Delete files that are not needed."
         return "the workspace has directories nested too deep. Delete them." if too_deep else None
