@@ -59,6 +59,7 @@ class Family:
     key: str
     parameters: tuple[Parameter, ...]
     outputs: dict[str, str | list[Any]]
+    area: str
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def load(path: Path) -> tuple[Family, ...]:
     """The families of a TOML file, or of every TOML file of a folder."""
     if path.is_dir():
         return tuple(family for file in sorted(path.glob("*.toml")) for family in load(file))
-    return tuple(_family(table) for table in tomllib.loads(path.read_text())["family"])
+    return tuple(_family(table, path.stem) for table in tomllib.loads(path.read_text())["family"])
 
 
-def _family(table: dict[str, Any]) -> Family:
+def _family(table: dict[str, Any], area: str) -> Family:
     parameters = tuple(
         Parameter(
             p["name"], tuple(p.get("aliases", ())), p["type"], p.get("slot", "word"), tuple(p["descriptions"]),
@@ -100,8 +101,14 @@ def _family(table: dict[str, Any]) -> Family:
     )  # fmt: skip
     return Family(
         table["id"], tuple(table["names"]), tuple(table["descriptions"]), tuple(table["wordings"]), tuple(table["results"]),
-        tuple(table["answers"]), table["key"], parameters, dict(table.get("outputs", {})),
+        tuple(table["answers"]), table["key"], parameters, dict(table.get("outputs", {})), area,
     )  # fmt: skip
+
+
+@cache
+def neighbours(area: str) -> tuple[Family, ...]:
+    """The training families of one area, which are easily taken for each other."""
+    return load(TRAINING / f"{area}.toml")
 
 
 def view(family: Family, slots: Slots, *, original: bool = False) -> View:

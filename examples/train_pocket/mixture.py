@@ -12,7 +12,7 @@ from .interpreter import Interpreter
 from .phrasing import Split
 from .scene import Scene
 from .slots import Slots
-from .tasks import chat_tasks, data_tasks, file_tasks, foreign_tasks, python_tasks, web_tasks
+from .tasks import chat_tasks, data_tasks, everyday_tasks, file_tasks, foreign_tasks, python_tasks, web_tasks
 from .toolbox import COMPACT, HOSTED, View, hosted_view, renamed_view
 from .workspace import Workspace
 from .world import FILE_TOOLS, World
@@ -64,6 +64,15 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "compute_and_save": (data_tasks.compute_and_save, 2.0),
     "column_and_save": (data_tasks.column_and_save, 1.2),
     "count_list": (data_tasks.count_list, 0.6),
+    # as people talk
+    "unnamed_note": (everyday_tasks.unnamed_note, 2.0),
+    "unnamed_append": (everyday_tasks.unnamed_append, 1.5),
+    "unnamed_table": (everyday_tasks.unnamed_table, 2.0),
+    "about_it": (everyday_tasks.about_it, 1.5),
+    "write_in_folder": (everyday_tasks.write_in_folder, 0.8),
+    "mkdir_and_move": (everyday_tasks.mkdir_and_move, 0.8),
+    "transform": (everyday_tasks.transform, 1.8),
+    "figures": (everyday_tasks.figures, 1.0),
     # browser
     "page_field": (web_tasks.page_field, 3.0),
     "search_field": (web_tasks.search_field, 3.5),
@@ -73,10 +82,10 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "price_times": (web_tasks.price_times, 0.8),
     "page_gone": (web_tasks.page_gone, 0.8),
     # tools never seen
-    "natural": (foreign_tasks.natural, 15.0),
-    "two_naturals": (foreign_tasks.two_naturals, 2.0),
+    "natural": (foreign_tasks.natural, 21.0),
+    "two_naturals": (foreign_tasks.two_naturals, 3.0),
     "missing_argument": (foreign_tasks.missing_argument, 1.2),
-    "combined": (foreign_tasks.combined, 7.0),
+    "combined": (foreign_tasks.combined, 8.0),
     "invented": (foreign_tasks.invented, 5.0),
     "parallel_invented": (foreign_tasks.parallel_invented, 1.2),
     "chained_invented": (foreign_tasks.chained_invented, 1.5),

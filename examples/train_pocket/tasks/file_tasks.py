@@ -167,6 +167,16 @@ _NOTES = {"shopping": "list", "groceries": "list", "todo": "tasks", "packing": "
           "guests": "people", "wishlist": "list", "notes": "tasks", "members": "people", "books": "list"}  # fmt: skip
 
 
+def note_items(slots: Slots, kind: str) -> list[str]:
+    """What is on a list of this kind."""
+    make = {
+        "list": lambda: slots.pick([slots.plain_word, slots.plain_word, slots.word])(),
+        "tasks": lambda: f"{slots.pick(['call', 'buy', 'clean', 'fix', 'write', 'check', 'visit', 'order', 'pay'])} {slots.phrase(1, 2)}",
+        "people": slots.person,
+    }[_NOTES[kind]]
+    return [make() for _ in range(slots.rng.randint(1, 6))]
+
+
 def note(scene: Scene) -> Task:
     """A list that the user wrote, asked for in everyday words."""
     slots = scene.slots
@@ -176,10 +186,7 @@ def note(scene: Scene) -> Task:
         path = f"{slots.directory()}/{path}"
     if scene.world.workspace.has(path) or scene.world.workspace.has(path.split("/")[0]):
         return reading(scene)
-    make = {"list": lambda: slots.pick([slots.plain_word, slots.plain_word, slots.word])(),
-            "tasks": lambda: f"{slots.pick(['call', 'buy', 'clean', 'fix', 'write', 'check', 'visit', 'order', 'pay'])} {slots.phrase(1, 2)}",
-            "people": slots.person}[_NOTES[kind]]  # fmt: skip
-    items = [make() for _ in range(slots.rng.randint(1, 6))]
+    items = note_items(slots, kind)
     bullet = slots.pick(["{}", "- {}", "* {}", "[ ] {}", "1. {}"])
     scene.world.workspace.put(path, "\n".join(bullet.replace("{}", item) for item in items) + slots.pick(["", "\n"]))
     scene.other_files(0, 3)

@@ -39,6 +39,11 @@ def one_family(scene: Scene, family: Family, *, original: bool = True) -> Task:
         return combined(scene)
     _, used = _prepared(scene, family)
     request = scene.say.finish(used.template, used.words)
+    if not original:
+        for _ in range(scene.slots.pick([0, 0, 1, 2, 3])):
+            near = scene.slots.pick(families.neighbours(family.area))
+            if near.id != family.id:
+                _offer(scene, families.view(near, scene.slots))
 
     def script() -> Script:
         yield turn(f"family:{family.id}", used.arguments)
