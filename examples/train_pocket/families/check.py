@@ -43,8 +43,8 @@ RESERVED = re.compile(
     | hoover | (car|driver).*window | trunk | \bwalk(ed|ing)?\b.*\bdogs? | dog.walk | library | dentist | dental
     | train.seat | seat.*train | \bt[iy]res?\b | lotter(y|ies) | horoscope | zodiac | postage | stamps?
     | \bmoon | pollen | ferry | karaoke | garage.sale | yard.sale | blood.donat | donate.blood | ski.lift | chairlift
-    | swimming.lane | chess | \bdice\b | password.*(strong|strength) | strong.*password | barcode | licen[sc]e.plate | minibar
-    | aquarium | fish.tank | \bradio\b | 3d.print | mortgage | volcan | audio.guide | beehive | \bhive\b
+    | swimming.lane | chess | \bdice\b | password.*(strong|strength) | strong.*password | barcode | licen[sc]e.plate
+    | minibar | aquarium | fish.tank | \bradio\b | 3d.print | mortgage | volcan | audio.guide | beehive | \bhive\b
     | run.*python | web.search | search.the.web""",
     re.IGNORECASE | re.VERBOSE,
 )
