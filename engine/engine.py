@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,30 +20,49 @@ from .models.load import Progress, build_decoder, dummy_decoder
 from .protocol import EngineInfo
 from .runner.runner import ModelRunner
 from .sampling.grammar import GrammarService
+from .sampling.grammar_compiler import CompilerConfig
 from .scheduler.budget import Budget
 from .scheduler.limits import Limits
 from .scheduler.scheduler import Scheduler
 from .tokenizer import Tokenizer
-
-log = logging.getLogger(__name__)
 
 _CPU_KV_BYTES = 512 * 2**20  # touched at start-up, so that memory does not grow while serving
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A scheduler that is ready to step, and what it says of itself."""
+    """A scheduler that is ready to step, the processes of its grammars, and what it says of itself."""
 
     scheduler: Scheduler
+    grammars: GrammarService
     info: EngineInfo
 
 
-def build_engine(
-    config: EngineConfig, *, grammars: GrammarService | None = None, progress: Progress | None = None
-) -> Engine:
-    """Load the model and allocate everything. Raises EngineError subclasses for what the operator can mend."""
+def build_engine(config: EngineConfig, progress: Progress | None = None) -> Engine:
+    """Load the model and allocate everything. Raises EngineError subclasses for what the operator can mend.
+
+    The engine's ``grammars`` are processes; close them.
+    """
     folder = resolve_model(config.model)
     model_config = ModelConfig.load(folder)
+    eos = Tokenizer.load(folder).eos_token_ids
+    grammars = GrammarService(CompilerConfig(folder=str(folder), vocab_size=model_config.vocab_size))
+    grammars.start()  # it gets ready while the model loads
+    try:
+        return _assemble(config, folder, model_config, eos, grammars, progress)
+    except BaseException:
+        grammars.close()
+        raise
+
+
+def _assemble(
+    config: EngineConfig,
+    folder: Path,
+    model_config: ModelConfig,
+    eos: Sequence[int],
+    grammars: GrammarService,
+    progress: Progress | None,
+) -> Engine:
     device = _device(config)
     dtype = _dtype(config, model_config, device)
     if device.type == "cpu":
@@ -60,7 +79,6 @@ def build_engine(
     (group,) = model_config.kv_groups
     attention = TorchAttention(group, num_pages, config.page_size, dtype, device)
     runner = ModelRunner(model, attention, config.max_running, device)
-    eos = _eos_token_ids(folder, config.dummy_weights)
     limits = Limits(
         max_running=config.max_running,
         max_waiting=config.max_waiting,
@@ -89,7 +107,7 @@ def build_engine(
         page_size=config.page_size,
         kv_pages=num_pages,
     )
-    return Engine(scheduler, info)
+    return Engine(scheduler, grammars, info)
 
 
 def _device(config: EngineConfig) -> torch.device:
@@ -136,7 +154,3 @@ def _num_pages(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max
             f"{4 * config.page_size}. Raise kv_tokens or kv_memory, or free memory."
         )
     return pages
-
-
-def _eos_token_ids(folder: Path, dummy: bool) -> list[int]:
-    return [] if dummy and not (folder / "tokenizer.json").exists() else list(Tokenizer.load(folder).eos_token_ids)

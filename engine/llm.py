@@ -21,7 +21,6 @@ from .engine import build_engine
 from .hub import resolve_model
 from .protocol import EngineInfo
 from .request import FinishReason, Request, SamplingParams, TokenLogprob, TokenOutput
-from .sampling.grammar import GrammarService
 from .scheduler.events import Failed, Produced
 from .text import TextAssembler, TextOutput
 from .tokenizer import Tokenizer
@@ -66,8 +65,8 @@ class LLM:
 
     def __init__(self, model: str = "pocket", **options: object) -> None:
         config = msgspec.convert({"model": model, **options}, EngineConfig)
-        self._grammars = GrammarService.for_model(model)
-        engine = build_engine(config, grammars=self._grammars)
+        engine = build_engine(config)
+        self._grammars = engine.grammars
         self._scheduler = engine.scheduler
         self._ids = itertools.count()
         self.info: EngineInfo = engine.info

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import msgspec
 import zmq
 
-from .engine import build_engine
+from .engine import Engine, build_engine
 from .errors import EngineError
 from .models.load import Progress
 from .protocol import (
@@ -32,8 +32,6 @@ from .protocol import (
     decode_to_engine,
     encode,
 )  # fmt: skip
-from .sampling.grammar import GrammarService
-from .scheduler.scheduler import Scheduler
 
 Sender = Callable[[ToFront], None]
 
@@ -55,20 +53,20 @@ def main() -> None:
         outbox.send(encode(message))
 
     try:
-        grammars = GrammarService.for_model(start_up.config.model)
-        engine = build_engine(start_up.config, grammars=grammars, progress=_reporter(send))
+        engine = build_engine(start_up.config, _reporter(send))
     except EngineError as error:
         send(Refused(Error.of(error)))
         context.destroy(linger=1000)
         return
     send(Ready(engine.info))
-    _serve(engine.scheduler, grammars, inbox, send)
+    _serve(engine, inbox, send)
 
 
-def _serve(scheduler: Scheduler, grammars: GrammarService, inbox: zmq.Socket, send: Sender) -> None:
+def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
+    scheduler = engine.scheduler
     poller = zmq.Poller()
     poller.register(inbox, zmq.POLLIN)
-    poller.register(grammars.fileno(), zmq.POLLIN)
+    poller.register(engine.grammars.fileno(), zmq.POLLIN)
     while True:
         if not scheduler.has_work:
             poller.poll()

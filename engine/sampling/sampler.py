@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..request import SamplingParams, TokenLogprob
+from .grammar import apply_bitmask
 
 
 class Needs(IntFlag):
@@ -162,8 +163,6 @@ class Sampler:
             if rows.produced[row] < self._params[slot].min_tokens:
                 logits[row, self._ends[slot]] = -torch.inf
         if rows.allowed is not None:
-            from .grammar import apply_bitmask
-
             apply_bitmask(logits, rows.allowed)
         return logits
 

@@ -122,7 +122,7 @@ class Scheduler:
             return
         for grammar, compiled in self._grammars.poll():
             for sequence in [s for s in self._compiling if s.request.sampling.grammar == grammar]:
-                if isinstance(compiled, InvalidRequest):
+                if isinstance(compiled, EngineError):
                     self._fail(sequence, compiled)
                 else:
                     self._compiling.remove(sequence)
@@ -186,11 +186,17 @@ class Scheduler:
             return None
         mask = self._grammars.bitmask(len(sampling))
         for row, sequence in enumerate(sampling):
-            if sequence.grammar is not None and sequence.phase is Phase.RUNNING:
-                try:
-                    sequence.grammar.fill(mask, row)
-                except InvalidRequest as error:
-                    self._fail(sequence, error)
+            if sequence.grammar is None or sequence.phase is not Phase.RUNNING:
+                continue
+            try:
+                sequence.grammar.fill(mask, row)
+            except InvalidRequest as error:
+                self._fail(sequence, error)
+                continue
+            if sequence.grammar.is_terminated:  # complete, and no id may say so
+                done = TokenOutput(token_ids=[], finish_reason="stop", cached_tokens=sequence.cached_tokens)
+                self._events.append(Produced(sequence.request.id, done))
+                self._end(sequence)
         return mask
 
     def _collect_pending(self) -> None:
@@ -235,7 +241,8 @@ class Scheduler:
     def _end(self, sequence: Sequence) -> None:
         del self._alive[sequence.request.id]
         phase, sequence.phase = sequence.phase, Phase.FINISHED
-        sequence.grammar = None
+        if sequence.grammar is not None:
+            sequence.grammar.close()
         if phase is Phase.COMPILING:
             self._compiling.remove(sequence)
         elif phase is Phase.WAITING:
