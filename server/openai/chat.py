@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 
 from ...engine import EngineInfo, Grammar, SamplingParams
 from ...engine import Request as EngineRequest
+from ...engine.errors import InvalidRequest
 from ..chat.generate import Generation
 from ..chat.messages import MessageError, normalise
 from ..chat.model import ChatModel
@@ -53,7 +54,12 @@ async def chat_completions(request: Request) -> Response:
 
     async def start() -> tuple[Prepared, list[Generation]]:
         prepared = await prepare(chat, model, info)
-        return prepared, await _submit(chat, served, model, prepared)
+        try:
+            return prepared, await _submit(chat, served, model, prepared)
+        except InvalidRequest as error:
+            if error.param == "grammar":
+                raise _bad_grammar(error, prepared) from error
+            raise
 
     prepared, generations = await until_disconnect(request.receive, start)
     answer = Answer(f"chatcmpl-{secrets.token_hex(16)}", int(time.time()), name, model.tokenizer, prepared.tools.choice)
@@ -113,6 +119,13 @@ def _grammar(model: ChatModel, tools: Tools, text: JsonObject | None) -> Grammar
         tag = model.format.grammar(tools.functions, tools.choice, text)
         return Grammar("structural_tag", json.dumps(tag, ensure_ascii=False))
     return Grammar("json_schema", json.dumps(text["json_schema"], ensure_ascii=False)) if text else None
+
+
+def _bad_grammar(error: InvalidRequest, prepared: Prepared) -> ApiError:
+    """Clients know nothing of grammars: theirs came from a schema."""
+    if prepared.tools.functions:
+        return ApiError(f"Invalid tools: {error}", code="invalid_function_parameters", param="tools")
+    return ApiError(f"Invalid response_format: {error}", code="invalid_json_schema", param="response_format")
 
 
 async def _submit(chat: ChatRequest, served: ServedModel, model: ChatModel, prepared: Prepared) -> list[Generation]:

@@ -214,7 +214,8 @@ def test_too_long_a_conversation_gets_the_words_that_clients_look_for(http):
 @pytest.mark.parametrize(
     ("failure", "status", "code"),
     [
-        (InvalidRequest("the grammar is bad", "grammar"), 400, "invalid_value"),
+        (InvalidRequest("the grammar is bad", "grammar"), 400, "invalid_json_schema"),
+        (InvalidRequest("the bias is bad", "logit_bias"), 400, "invalid_value"),
         (ContextOverflow("too long"), 400, "context_length_exceeded"),
         (Overloaded("the queue is full"), 429, "rate_limit_exceeded"),
         (EngineDied("it died"), 503, "engine_restarting"),
