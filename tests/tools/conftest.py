@@ -64,7 +64,7 @@ def leftovers() -> dict[str, set[str]]:
     """What sessions could leave behind on this machine."""
     descriptors = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
     return {
-        "processes": {f"{child.pid} {child.name()}" for child in psutil.Process().children(recursive=True)},
+        "processes": {str(child.pid) for child in psutil.Process().children() if child.name() == "bwrap"},
         "descriptors": {os.readlink(fd) for fd in descriptors if fd.is_symlink()},
         "cgroups": {str(group) for group in Path("/sys/fs/cgroup").glob(f"**/agenthost-{os.getpid()}-*")},
     }

@@ -256,7 +256,7 @@ def fifo(session: Session) -> None:
 @pytest.mark.usefixtures("fifo")
 async def test_cancelling_a_call_stops_the_code(interpreter, session):
     await interpreter.execute("n = 0", 10)
-    task = asyncio.create_task(interpreter.execute(f"{TELL}while True: n += 1", 30))
+    task = asyncio.create_task(interpreter.execute(f"n = 1\n{TELL}while True: n += 1", 30))
     await told(session)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -342,6 +342,15 @@ async def test_a_stolen_nonce_forges_nothing_but_the_callers_own_result(interpre
     outcome = await interpreter.execute(code, 10)
     assert (outcome.value, outcome.traceback) == (None, None)
     assert (await interpreter.execute("6 * 7", 10)).value == "42"
+
+
+async def test_descriptors_that_code_sends_do_not_reach_the_server(interpreter):
+    await interpreter.execute("1", 10)
+    before = os.listdir("/proc/self/fd")
+    send = "for _ in range(50): socket.send_fds(socket.socket(fileno=os.dup(fd)), [b'\\n'], [1] * 50)"
+    code = f"{FIND_CONTROL}{send}"
+    assert (await interpreter.execute(code, 10)).status == "ok"
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 async def test_a_flooded_control_channel_ends_the_sandbox(interpreter):

@@ -84,7 +84,10 @@ class Channel:
             self._drain()
             complaint = call.stderr.text().strip() or f"no answer within {seconds:g} seconds"
             raise SandboxUnavailable(f"the sandbox did not start: {complaint[-500:]}")
-        self.sandbox.settle(self._program_pid)
+        try:
+            self.sandbox.settle(self._program_pid)
+        except OSError as error:  # it has ended already
+            raise SandboxUnavailable(f"the sandbox could not be limited: {error}") from error
         self._idle = True
 
     async def send(self, code: str, number: int) -> Call:

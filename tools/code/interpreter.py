@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from ..errors import SandboxUnavailable
 from ..sandbox.spec import MIB, Backend, SandboxSpec
 from .channel import Call, Channel
 from .output import visible
@@ -132,7 +133,12 @@ class Interpreter:
     async def _start(self) -> Channel:
         limits = replace(self._spec.limits, file_size=0) if self._full else self._spec.limits
         # In this thread: the launcher ends when the thread that started it does.
-        channel = Channel(self._backend.start(self._spec, _worker_source()), self._output_limit)
+        sandbox = self._backend.start(self._spec, _worker_source())
+        try:
+            channel = Channel(sandbox, self._output_limit)
+        except OSError as error:
+            sandbox.close()
+            raise SandboxUnavailable(f"could not watch the sandbox: {error}") from error
         try:
             await channel.handshake(limits.rlimits(), START_TIMEOUT)
         except BaseException:

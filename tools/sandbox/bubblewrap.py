@@ -57,23 +57,40 @@ class Bubblewrap(Backend):
     def start(self, spec: SandboxSpec, program: str) -> Sandbox:
         if (server_is_root() and spec.user is None) or (spec.user is not None and spec.user.uid == 0):
             raise SandboxUnavailable("sandboxed code must not run as uid 0: give the session a user of its own")
+        try:
+            return self._start(spec, program)
+        except OSError as error:
+            raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
+
+    def _start(self, spec: SandboxSpec, program: str) -> Sandbox:
         with ExitStack() as ours, ExitStack() as theirs:
+
+            def pipe() -> tuple[int, int]:
+                end, far_end = os.pipe()
+                ours.callback(os.close, end)
+                theirs.callback(os.close, far_end)
+                return end, far_end
+
+            def in_memory(content: bytes) -> int:
+                fd = os.memfd_create("agenthost-sandbox", os.MFD_CLOEXEC)
+                theirs.callback(os.close, fd)
+                os.write(fd, content)
+                os.lseek(fd, 0, os.SEEK_SET)
+                return fd
+
             control, far_control = socket.socketpair()
-            control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             ours.callback(control.close)
             theirs.callback(far_control.close)
-            (stdout, far_stdout), (stderr, far_stderr), (info, far_info) = os.pipe(), os.pipe(), os.pipe()
-            data = [_in_memory(assemble()), *(_in_memory(text.encode()) for text in _ACCOUNTS.values())]
-            for fd in (stdout, stderr, info):
-                ours.callback(os.close, fd)
-            for fd in (far_stdout, far_stderr, far_info, *data):
-                theirs.callback(os.close, fd)
-            passed = [far_control.fileno(), far_info, *data]
+            control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            (stdout, far_stdout), (stderr, far_stderr), (info, far_info) = pipe(), pipe(), pipe()
+            data = [in_memory(assemble()), *(in_memory(text.encode()) for text in _ACCOUNTS.values())]
+            confinement = self.cgroups.make(spec.limits) if self.cgroups else None
+            if confinement:
+                ours.callback(confinement.close)
             inside = [self.python, "-I", "-c", program, str(far_control.fileno())]
             command = [self.bwrap, *self._arguments(spec, data, far_info), "--", *inside]
-            launcher = _spawn(spec, command, passed, far_stdout, far_stderr)
+            launcher = _spawn(spec, command, [far_control.fileno(), far_info, *data], far_stdout, far_stderr)
             ours.pop_all()
-        confinement = self.cgroups.make(spec.limits) if self.cgroups else None
         return Sandbox(launcher, control, stdout, stderr, info, confinement)
 
     def _arguments(self, spec: SandboxSpec, data: list[int], info: int) -> Iterator[str]:
@@ -121,26 +138,15 @@ def _spawn(
     if spec.owner and spec.user:
         command = [*mapped_command(spec.workspace, spec.owner, spec.user), *command]
         user = group = None  # the script needs root for its mount and becomes the user before bwrap starts
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=passed,
-            env={},
-            cwd="/",
-            user=user,
-            group=group,
-            extra_groups=[] if user is not None else None,
-        )
-    except (OSError, ValueError) as error:
-        raise SandboxUnavailable(f"could not start the sandbox launcher {command[0]}: {error}") from error
-
-
-def _in_memory(content: bytes) -> int:
-    """A descriptor that reads ``content`` from its start."""
-    fd = os.memfd_create("agenthost-sandbox", os.MFD_CLOEXEC)
-    os.write(fd, content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=passed,
+        env={},
+        cwd="/",
+        user=user,
+        group=group,
+        extra_groups=[] if user is not None else None,
+    )
