@@ -166,7 +166,9 @@ def _known(slots: Slots, templates: tuple[str, ...], values: dict[str, str]) -> 
     """A template all of whose placeholders have values, filled."""
     complete = []
     for template in templates:
-        text = fill(template.replace("{{", "\0").replace("}}", "\1"), values)
+        # Closing braces pair up from the right: in '{{"minutes": {minutes}}}' the first one ends the placeholder.
+        paired = template.replace("{{", "\0")[::-1].replace("}}", "\1")[::-1]
+        text = fill(paired, values)
         if "{" not in text:
             complete.append(text.replace("\0", "{{").replace("\1", "}}"))
     if complete:
