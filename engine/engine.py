@@ -26,7 +26,10 @@ from .scheduler.limits import Limits
 from .scheduler.scheduler import Scheduler
 from .tokenizer import Tokenizer
 
-_CPU_KV_BYTES = 512 * 2**20  # touched at start-up, so that memory does not grow while serving
+# Bytes of KV cache on a CPU where nothing is said: so much at least, and more for a sequence of full length. It is
+# touched at start-up, so that memory does not grow while serving.
+_CPU_KV_BYTES = 512 * 2**20
+_CPU_KV_LIMIT = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,8 @@ def _num_pages(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max
     elif config.kv_memory is not None:
         tokens = config.kv_memory // per_token
     else:
-        available = psutil.virtual_memory().available // 2
-        tokens = min(max(_CPU_KV_BYTES // per_token, one), available // per_token)
+        most = min(_CPU_KV_LIMIT, psutil.virtual_memory().available // 4)
+        tokens = min(max(_CPU_KV_BYTES, one * per_token), most) // per_token
     pages = tokens // config.page_size
     if pages < 4:
         raise EngineError(
