@@ -235,7 +235,7 @@ def test_directories_with_many_entries(root, ws):
 
 def test_deep_trees_are_walked_counted_and_removed(root, ws):
     deep = os.open(ws, os.O_RDONLY)
-    for _ in range(3000):
+    for _ in range(1500):
         os.mkdir("deeper", dir_fd=deep)
         following = os.open("deeper", os.O_RDONLY, dir_fd=deep)
         os.close(deep)
