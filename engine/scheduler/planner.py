@@ -21,6 +21,9 @@ from .policy import Policy
 from .sequence import Phase, Sequence
 
 
+_LOOKAHEAD = 64  # waiting sequences that a step considers
+
+
 class Row(NamedTuple):
     """A sequence's share of a step: its next ``tokens`` tokens."""
 
@@ -140,7 +143,7 @@ class Planner:
 
         One that shares its next page with a prompt being computed waits a step for it instead of computing it too.
         """
-        for sequence in list(self.waiting):
+        for sequence in self.waiting[:_LOOKAHEAD]:
             if not self._slots or self._budget.tokens(left, 0) < 1 or (sequence.suspect and self.running):
                 return
             sequence.prepare()
