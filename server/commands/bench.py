@@ -10,6 +10,7 @@ from typing import Any
 # name: (module, what it measures)
 BENCHMARKS = {
     "offline": ("agenthost.engine.bench.offline", "throughput of the engine alone"),
+    "overhead": ("agenthost.engine.bench.overhead", "what a step costs beside the model"),
     "serve": ("agenthost.server.bench.serve", "a running server under concurrent requests"),
 }
 
