@@ -1,0 +1,1 @@
+"""Benchmarks of the engine alone: reproducible commands behind ``agenthost bench``."""
