@@ -188,15 +188,15 @@ class Scheduler:
         for row, sequence in enumerate(sampling):
             if sequence.grammar is None or sequence.phase is not Phase.RUNNING:
                 continue
+            if sequence.grammar.is_terminated:  # complete, and the request has no id to say so
+                done = TokenOutput(token_ids=[], finish_reason="stop", cached_tokens=sequence.cached_tokens)
+                self._events.append(Produced(sequence.request.id, done))
+                self._end(sequence)
+                continue
             try:
                 sequence.grammar.fill(mask, row)
             except InvalidRequest as error:
                 self._fail(sequence, error)
-                continue
-            if sequence.grammar.is_terminated:  # complete, and no id may say so
-                done = TokenOutput(token_ids=[], finish_reason="stop", cached_tokens=sequence.cached_tokens)
-                self._events.append(Produced(sequence.request.id, done))
-                self._end(sequence)
         return mask
 
     def _collect_pending(self) -> None:
