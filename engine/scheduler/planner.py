@@ -20,7 +20,6 @@ from .budget import Budget
 from .policy import Policy
 from .sequence import Phase, Sequence
 
-
 _LOOKAHEAD = 64  # waiting sequences that a step considers
 
 

@@ -50,7 +50,10 @@ def drive(runs: Sequence[Run], generate: Generate, *, strict: bool = True) -> No
         run.next_request()
     with ThreadPoolExecutor(16) as pool:
         while active := [run for run in runs if not run.finished]:
-            texts = generate([prompt(run.messages, run.world.toolbox.lines()) for run in active], [run.world.toolbox for run in active])
+            texts = generate(
+                [prompt(run.messages, run.world.toolbox.lines()) for run in active],
+                [run.world.toolbox for run in active],
+            )
             list(pool.map(lambda pair: _advance(*pair, strict), zip(active, texts, strict=True)))
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-TAGS = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>", "<think>", "</think>"]
+TAGS = [
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<tools>",
+    "</tools>",
+    "<think>",
+    "</think>",
+]
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 
 TOOLS_BEFORE = (

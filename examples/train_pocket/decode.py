@@ -32,13 +32,18 @@ class Decoder:
         self._device = next(model.parameters()).device
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[list[int]], limit: int, constraints: Sequence[Constraint] | None = None) -> list[list[int]]:
+    def generate(
+        self, prompts: Sequence[list[int]], limit: int, constraints: Sequence[Constraint] | None = None
+    ) -> list[list[int]]:
         """Token ids after each prompt, without the end token, at most ``limit`` each."""
         config, device = self._model.config, self._device
         count, longest = len(prompts), max(map(len, prompts))
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
         shape = (config.layers, count, config.kv_heads, longest + limit, config.head_dim)
-        keys, values = torch.zeros(shape, device=device, dtype=self._dtype), torch.zeros(shape, device=device, dtype=self._dtype)
+        keys, values = (
+            torch.zeros(shape, device=device, dtype=self._dtype),
+            torch.zeros(shape, device=device, dtype=self._dtype),
+        )
         logits = self._prefill(prompts, lengths, keys, values)
         outputs: list[list[int]] = [[] for _ in prompts]
         current = self._choose(logits, constraints, outputs)

@@ -45,7 +45,7 @@ def load_model(folder: Path) -> Model:
     return model
 
 
-def bare_loop(folder: Path, batch: int, *, grammar: bool) -> Generate:
+def bare_loop(folder: Path, batch: int) -> Generate:
     """Generation by :class:`Decoder`, on CUDA in bf16 where there is CUDA."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(folder)
@@ -58,12 +58,7 @@ def bare_loop(folder: Path, batch: int, *, grammar: bool) -> Generate:
         order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
         for start in range(0, len(order), batch):
             part = order[start : start + batch]
-            constraints = None
-            if grammar:
-                from .grammar import CallGrammar
-
-                constraints = [CallGrammar.of(tokenizer, toolboxes[index]) for index in part]
-            outputs = decoder.generate([encoded[index] for index in part], ANSWER_LIMIT, constraints)
+            outputs = decoder.generate([encoded[index] for index in part], ANSWER_LIMIT)
             for index, output in zip(part, outputs, strict=True):
                 texts[index] = tokenizer.decode(output, skip_special_tokens=True)
         return texts
@@ -96,9 +91,14 @@ def report(results: list[tuple[Item, str]]) -> dict[str, dict[str, list[int]]]:
 
 def transcript(item: Item, why: str) -> str:
     """A failed item, for reading."""
-    lines = [f"### {item.suite} / {item.category}: {why}", "tools: " + ", ".join(view.name for view in item.run.world.toolbox.views.values())]
+    lines = [
+        f"### {item.suite} / {item.category}: {why}",
+        "tools: " + ", ".join(view.name for view in item.run.world.toolbox.views.values()),
+    ]
     for message in item.run.messages:
-        calls = "".join(" " + json.dumps(call["function"], ensure_ascii=False) for call in message.get("tool_calls", []))
+        calls = "".join(
+            " " + json.dumps(call["function"], ensure_ascii=False) for call in message.get("tool_calls", [])
+        )
         lines.append(f"[{message['role']}] {message.get('content', '')[:900]}{calls}")
     return "\n".join(lines) + "\n"
 
@@ -109,11 +109,18 @@ def main() -> None:
     parser.add_argument("--suites", nargs="+", default=SUITES, help=f"of {', '.join(SUITES)}, casual, casual_all")
     parser.add_argument("--count", type=int, default=10, help="items of each category")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--grammar", action="store_true", help="enforce schemas with xgrammar")
+    parser.add_argument("--engine", action="store_true", help="generate with agenthost's engine, not the bare loop")
+    parser.add_argument("--grammar", action="store_true", help="the same, with calls held to their schemas")
     parser.add_argument("--out", type=Path, help="folder for scores.json and failures.txt")
     options = parser.parse_args()
     start = time.perf_counter()
-    results = evaluate(bare_loop(options.folder, options.batch, grammar=options.grammar), options.suites, options.count)
+    if options.engine or options.grammar:
+        from .through_engine import engine_loop
+
+        generate = engine_loop(options.folder, ANSWER_LIMIT, grammar=options.grammar)
+    else:
+        generate = bare_loop(options.folder, options.batch)
+    results = evaluate(generate, options.suites, options.count)
     table = report(results)
     for suite, categories in table.items():
         right, total = categories["all"]

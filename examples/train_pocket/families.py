@@ -121,14 +121,22 @@ def view(family: Family, slots: Slots, *, original: bool = False) -> View:
         if roll < 0.87 and parameter.aliases:
             shown[parameter.name] = slots.pick(parameter.aliases)
         elif roll > 0.93:
-            shown[parameter.name] = slots.pick([f"{parameter.name}_{slots.pick(['name', 'value', 'text', 'param'])}", slots.rare().lower() or parameter.name])
+            shown[parameter.name] = slots.pick(
+                [
+                    f"{parameter.name}_{slots.pick(['name', 'value', 'text', 'param'])}",
+                    slots.rare().lower() or parameter.name,
+                ]
+            )
     names = [shown.get(parameter.name, parameter.name) for parameter in family.parameters]
     if len(set(names)) < len(names):
         shown = {}
     parameters = list(family.parameters)
     if slots.chance(0.3):
         slots.rng.shuffle(parameters)
-    schema: dict[str, Any] = {"type": "object", "properties": {shown.get(p.name, p.name): p.schema(slots) for p in parameters}}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {shown.get(p.name, p.name): p.schema(slots) for p in parameters},
+    }
     required = [shown.get(p.name, p.name) for p in parameters if p.required]
     if required:
         schema["required"] = required
@@ -149,7 +157,10 @@ def use(family: Family, slots: Slots, say: Phrasing) -> Use:
     for parameter in family.parameters:
         if "{" + parameter.name + "}" in template:
             arguments[parameter.name], words[parameter.name] = parameter.draw(slots)
-    values = {name: slots.fill(slot) if isinstance(slot, str) else str(slots.pick(slot)) for name, slot in family.outputs.items()}
+    values = {
+        name: slots.fill(slot) if isinstance(slot, str) else str(slots.pick(slot))
+        for name, slot in family.outputs.items()
+    }
     spoken = {name: _spoken(value) for name, value in arguments.items()}
     known = {**spoken, **values}
     result = _known(slots, family.results, known).replace("{{", "{").replace("}}", "}")

@@ -37,7 +37,11 @@ def contains(answer: str, element: str) -> bool:
     number = _number(element)
     if number is None:
         return False
-    return any(abs(found - number) <= 1e-3 * max(1e-9, abs(number)) for found in map(_number, _NUMBER.findall(answer)) if found is not None)
+    return any(
+        abs(found - number) <= 1e-3 * max(1e-9, abs(number))
+        for found in map(_number, _NUMBER.findall(answer))
+        if found is not None
+    )
 
 
 def _folded(text: str) -> str:

@@ -108,7 +108,17 @@ _SYSTEMS = [
     "You can run code and work with the files of the workspace.",
     "You are an assistant. Paths are relative to the workspace.",
 ]
-_REMARKS = ["Keep answers short.", "Use tools for all calculations.", "Paths are relative to the workspace.", "If a tool fails, try to fix the problem.", "Do not guess values.", "Always be polite.", "Reply in English.", "Think step by step.", "Never make up results."]
+_REMARKS = [
+    "Keep answers short.",
+    "Use tools for all calculations.",
+    "Paths are relative to the workspace.",
+    "If a tool fails, try to fix the problem.",
+    "Do not guess values.",
+    "Always be polite.",
+    "Reply in English.",
+    "Think step by step.",
+    "Never make up results.",
+]
 
 
 @dataclass
@@ -161,7 +171,9 @@ class Generator:
         if text:
             messages.append({"role": "system", "content": text})
         answers = [play(scene.world, round_, messages) for task in tasks for round_ in task.rounds]
-        return Conversation(messages, scene.world.toolbox.lines(), [task.category for task in tasks], answers, scene.world)
+        return Conversation(
+            messages, scene.world.toolbox.lines(), [task.category for task in tasks], answers, scene.world
+        )
 
     def scene(self, shape: Shape = SHORT) -> Scene:
         """An empty world in the (cleared) workspace."""

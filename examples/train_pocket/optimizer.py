@@ -53,10 +53,14 @@ class Optimizer:
                 shapes.setdefault(tuple(parameter.shape), []).append(parameter)
             else:
                 rest.append(parameter)
-        self._groups = [_Group(group, torch.zeros(len(group), *shape, device=group[0].device)) for shape, group in shapes.items()]
+        self._groups = [
+            _Group(group, torch.zeros(len(group), *shape, device=group[0].device)) for shape, group in shapes.items()
+        ]
         self._adam = torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, fused=rest[0].is_cuda)
         self._rest = rest
-        self._update: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = torch.compile(_muon, dynamic=False) if compiled else _muon
+        self._update: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = (
+            torch.compile(_muon, dynamic=False) if compiled else _muon
+        )
 
     @torch.no_grad()
     def step(self, matrix_rate: float, other_rate: float, inertia: float) -> None:

@@ -167,7 +167,9 @@ class Stream:
         self._queue: Any = context.Queue(maxsize=128)
         self._ready: queues.Queue[Rows] = queues.Queue(maxsize=6)
         self._processes = [
-            context.Process(target=_work, args=(config, worker, self._directory / str(worker), self._queue), daemon=True)  # type: ignore[attr-defined]
+            context.Process(
+                target=_work, args=(config, worker, self._directory / str(worker), self._queue), daemon=True
+            )  # type: ignore[attr-defined]
             for worker in range(config.workers)
         ]
         for process in self._processes:

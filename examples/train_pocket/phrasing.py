@@ -89,8 +89,10 @@ class Wordings:
     def structures(self) -> int:
         frames = _frames()
         return (
-            len(self.noun_phrases.train + self.noun_phrases.unseen) * len(frames["noun_phrase"].train + frames["noun_phrase"].unseen)
-            + len(self.imperatives.train + self.imperatives.unseen) * len(frames["imperative"].train + frames["imperative"].unseen)
+            len(self.noun_phrases.train + self.noun_phrases.unseen)
+            * len(frames["noun_phrase"].train + frames["noun_phrase"].unseen)
+            + len(self.imperatives.train + self.imperatives.unseen)
+            * len(frames["imperative"].train + frames["imperative"].unseen)
             + len(self.sentences.train + self.sentences.unseen)
         )
 
@@ -188,7 +190,7 @@ class Phrasing:
         if len(word) < 5 or not word.isalpha():
             return word
         at = self.slots.rng.randint(1, len(word) - 2)
-        kind = self.slots.pick("swap drop double".split())
+        kind = self.slots.pick(["swap", "drop", "double"])
         if kind == "swap":
             return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
         return word[:at] + word[at + 1 :] if kind == "drop" else word[:at] + word[at] + word[at:]

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from .chat import render
-from .mixture import EVALUATION, LONG, MIXTURE, SHORT, Generator, system_prompt
 from .episode import play
+from .mixture import EVALUATION, LONG, MIXTURE, SHORT, Generator, system_prompt
 from .workspace import Workspace
 from .world import inside
 
@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("--tools", action="store_true", help="print the tools too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, inside(Path(directory)):
-        generator = Generator(random.Random(options.seed), Workspace(Path(directory)), split="unseen" if options.unseen else "train")
+        generator = Generator(
+            random.Random(options.seed), Workspace(Path(directory)), split="unseen" if options.unseen else "train"
+        )
         for _ in range(options.count):
             if options.task:
                 scene = generator.scene(EVALUATION)
@@ -38,7 +40,11 @@ def main() -> None:
                 conversation = generator.conversation(LONG if options.long else SHORT)
                 messages, lines = conversation.messages, conversation.tool_lines
             text = "".join(segment.text for segment in render(messages, lines))
-            print(text if options.tools or "</tools>" not in text else text.split("</tools>\n", 1)[1].split("<|im_end|>", 1)[1])
+            print(
+                text
+                if options.tools or "</tools>" not in text
+                else text.split("</tools>\n", 1)[1].split("<|im_end|>", 1)[1]
+            )
             print("=" * 80)
 
 

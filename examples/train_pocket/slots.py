@@ -17,15 +17,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 VOCABULARY = Path(__file__).parent / "vocabulary"
-MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 EXTENSIONS = ["txt", "txt", "txt", "md", "csv", "json", "log", "cfg", "ini", "yaml", "py", "html"]
 
-_ONSETS = "b bl br c ch cl cr d dr f fl fr g gl gr h j k kl l m n p pl pr qu r s sh sk sl sn sp st str t th tr v w x y z".split()
-_VOWELS = "a e i o u a e i o ai ea ee oo ou ia io y".split()
-_CODAS = ["", "", "", *"b d f g k l m n ng nt p r rk s sh st t th x z".split()]
+_ONSETS = ["b", "bl", "br", "c", "ch", "cl", "cr", "d", "dr", "f", "fl", "fr", "g", "gl", "gr", "h", "j", "k", "kl", "l", "m", "n", "p", "pl", "pr", "qu", "r", "s", "sh", "sk", "sl", "sn", "sp", "st", "str", "t", "th", "tr", "v", "w", "x", "y", "z"]
+_VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "ea", "ee", "oo", "ou", "ia", "io", "y"]
+_CODAS = ["", "", "", *["b", "d", "f", "g", "k", "l", "m", "n", "ng", "nt", "p", "r", "rk", "s", "sh", "st", "t", "th", "x", "z"]]
 
 
 @cache
@@ -102,7 +100,9 @@ class Slots:
         return [self.word() for _ in range(count)]
 
     def phrase(self, low: int = 2, high: int = 4) -> str:
-        return " ".join(self.adjective() if self.chance(0.2) else self.word() for _ in range(self.rng.randint(low, high)))
+        return " ".join(
+            self.adjective() if self.chance(0.2) else self.word() for _ in range(self.rng.randint(low, high))
+        )
 
     def sentence(self) -> str:
         roll = self.rng.random()
@@ -180,7 +180,12 @@ class Slots:
 
     def casual_clock(self) -> str:
         hour = self.rng.randint(1, 12)
-        return self.pick([f"{hour}:{self.pick(['00', '15', '30', '45'])} {self.pick(['AM', 'PM'])}", f"{hour} {self.pick(['am', 'pm'])}"])
+        return self.pick(
+            [
+                f"{hour}:{self.pick(['00', '15', '30', '45'])} {self.pick(['AM', 'PM'])}",
+                f"{hour} {self.pick(['am', 'pm'])}",
+            ]
+        )
 
     def domain(self) -> str:
         return f"{self.word()}.{self.pick(['com', 'org', 'net', 'io', 'example', 'dev', 'co'])}"
@@ -192,30 +197,82 @@ class Slots:
 
     def phone(self) -> str:
         area, exchange, line = self.integer(200, 999), self.integer(100, 999), self.integer(1000, 9999)
-        styles = [f"+{self.integer(1, 99)} {area} {exchange} {line}", f"({area}) {exchange}-{line}", f"{area}-{exchange}-{line}", f"555-{line}"]
+        styles = [
+            f"+{self.integer(1, 99)} {area} {exchange} {line}",
+            f"({area}) {exchange}-{line}",
+            f"{area}-{exchange}-{line}",
+            f"555-{line}",
+        ]
         return self.pick(styles)
 
     def url(self) -> str:
-        path = self.pick(["", "", f"/{self.word()}", f"/{self.word()}/{self.word()}", f"/{self.word()}-{self.integer(1, 99)}"])
+        path = self.pick(
+            ["", "", f"/{self.word()}", f"/{self.word()}/{self.word()}", f"/{self.word()}-{self.integer(1, 99)}"]
+        )
         return f"https://{self.pick(['', '', 'www.'])}{self.domain()}{path}"
 
     def street_address(self) -> str:
         return f"{self.integer(1, 299)} {self._name('noun', 0.4).capitalize()} {self.pick(names('street'))}"
 
     def file_stem(self) -> str:
-        usual = ["notes", "todo", "readme", "report", "data", "config", "summary", "contacts", "list", "numbers", "budget", "log", "results", "info", "draft", "expenses", "sales", "inventory", "scores", "users", "settings", "plan", "recipes", "shopping", "journal"]
+        usual = [
+            "notes",
+            "todo",
+            "readme",
+            "report",
+            "data",
+            "config",
+            "summary",
+            "contacts",
+            "list",
+            "numbers",
+            "budget",
+            "log",
+            "results",
+            "info",
+            "draft",
+            "expenses",
+            "sales",
+            "inventory",
+            "scores",
+            "users",
+            "settings",
+            "plan",
+            "recipes",
+            "shopping",
+            "journal",
+        ]
         roll = self.rng.random()
         if roll < 0.4:
             return self.pick(usual)
         if roll < 0.7:
             return self.word()
-        return self.word() + self.pick("_-") + self.word() if roll < 0.87 else self.pick(usual) + self.pick(["", "_", "-"]) + str(self.integer(1, 2030))
+        return (
+            self.word() + self.pick("_-") + self.word()
+            if roll < 0.87
+            else self.pick(usual) + self.pick(["", "_", "-"]) + str(self.integer(1, 2030))
+        )
 
     def file_name(self, extension: str | None = None) -> str:
         return f"{self.file_stem()}.{extension or self.pick(EXTENSIONS)}"
 
     def directory(self) -> str:
-        usual = ["docs", "data", "notes", "src", "archive", "reports", "logs", "images", "backup", "projects", "old", "work", "home", "config"]
+        usual = [
+            "docs",
+            "data",
+            "notes",
+            "src",
+            "archive",
+            "reports",
+            "logs",
+            "images",
+            "backup",
+            "projects",
+            "old",
+            "work",
+            "home",
+            "config",
+        ]
         return self.pick(usual) if self.chance(0.6) else self.word().lower()
 
     def path(self, extension: str | None = None, nested: float = 0.3) -> str:
@@ -276,7 +333,11 @@ SLOTS: dict[str, Callable[[Slots], str]] = {
     "sport": _from("sport"),
     "genre": _from("genre"),
     "title": Slots.title,
-    "team": lambda s: f"{s.city()} {s.pick(names('animal')).title()}s" if s.chance(0.6) else s.word().capitalize() + " " + s.pick(["United", "City", "FC"]),
+    "team": lambda s: (
+        f"{s.city()} {s.pick(names('animal')).title()}s"
+        if s.chance(0.6)
+        else s.word().capitalize() + " " + s.pick(["United", "City", "FC"])
+    ),
     "filename": Slots.file_name,
     "topic": lambda s: s.pick(names("topic")) if s.chance(0.7) else s.phrase(1, 3),
     "flight": Slots.flight,

@@ -29,7 +29,17 @@ from .world import World, inside
 EVAL_DATA = Path(__file__).parent / "eval_data"
 NATURAL = EVAL_DATA / "natural.toml"
 CASUAL = EVAL_DATA / "casual.jsonl"
-_FOREIGN = {"natural", "two_naturals", "missing_argument", "combined", "invented", "parallel_invented", "chained_invented", "tool_error", "no_tool_fits"}
+_FOREIGN = {
+    "natural",
+    "two_naturals",
+    "missing_argument",
+    "combined",
+    "invented",
+    "parallel_invented",
+    "chained_invented",
+    "tool_error",
+    "no_tool_fits",
+}
 CROWDED = Shape(tasks=(1,), foreign=(20,), everything=1.0)
 SYSTEM = "You are a helpful assistant."
 
@@ -68,7 +78,11 @@ def _suite(suite: str) -> Iterator[tuple[str, Maker, Split, Shape]]:
     if suite == "seen":
         yield from ((name, maker, "train", EVALUATION) for name, maker in every.items())
     elif suite == "phrasings":
-        yield from ((name, maker, "unseen", EVALUATION) for name, maker in every.items() if name not in ("follow_up", "variables", "recall"))
+        yield from (
+            (name, maker, "unseen", EVALUATION)
+            for name, maker in every.items()
+            if name not in ("follow_up", "variables", "recall")
+        )
     elif suite == "invented":
         chosen = ("invented", "invented", "parallel_invented", "chained_invented")
         yield from ((f"{name}{index or ''}", every[name], "train", EVALUATION) for index, name in enumerate(chosen))
@@ -77,7 +91,11 @@ def _suite(suite: str) -> Iterator[tuple[str, Maker, Split, Shape]]:
         for index, family in enumerate(families.load(NATURAL)):
             yield family.id, _held_out_family(index), "train", shape
     elif suite == "crowded":
-        yield from ((name, maker, "train", CROWDED) for name, maker in every.items() if name not in _FOREIGN - {"natural", "invented"})
+        yield from (
+            (name, maker, "train", CROWDED)
+            for name, maker in every.items()
+            if name not in _FOREIGN - {"natural", "invented"}
+        )
     else:
         raise ValueError(f"there is no suite {suite}")
 

@@ -33,7 +33,9 @@ def train(conversations: int, seed: int = 7) -> Tokenizer:
     """Train on that many generated conversations and as many lines of plain words and names."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_PIECES), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )  # type: ignore[assignment]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY_SIZE,
@@ -67,7 +69,9 @@ def _texts(count: int, seed: int) -> Iterator[str]:
             for tag in SPECIAL + TAGS:
                 text = text.replace(tag, "\n")
             yield text
-            yield " ".join([slots.paragraph(2), slots.person(), slots.city(), slots.email(), *rng.sample(common_words(), 8)])
+            yield " ".join(
+                [slots.paragraph(2), slots.person(), slots.city(), slots.email(), *rng.sample(common_words(), 8)]
+            )
 
 
 def main() -> None:

@@ -136,4 +136,8 @@ def decorate(name: str, slots: Slots) -> str:
         first, *rest = name.split("_")
         return first + "".join(part.capitalize() for part in rest)
     prefix = slots.pick([slots.invented(), slots.word().lower(), slots.noun(), "mcp", "my", "app", "api"])
-    return f"{prefix}{slots.pick(['_', '__', '-', '_'])}{name}" if roll < 0.95 else f"{name}_{slots.pick(['tool', 'v2', 'now', prefix])}"
+    return (
+        f"{prefix}{slots.pick(['_', '__', '-', '_'])}{name}"
+        if roll < 0.95
+        else f"{name}_{slots.pick(['tool', 'v2', 'now', prefix])}"
+    )

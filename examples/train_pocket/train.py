@@ -178,7 +178,9 @@ def main() -> None:
         saved, progress = checkpoint.load(options.resume)
     # Workers are forked before CUDA is touched.
     per_message = min(4, options.rows)
-    stream_config = StreamConfig(options.length, options.long_share, options.workers, options.seed + 1000 * len(progress["parts"]), per_message)
+    stream_config = StreamConfig(
+        options.length, options.long_share, options.workers, options.seed + 1000 * len(progress["parts"]), per_message
+    )
     stream = Stream(stream_config, options.rows)
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
@@ -187,7 +189,10 @@ def main() -> None:
     model = Model(model_config).to(device)
     if saved:
         model.load_state_dict(saved)
-    print(f"{model.parameters_millions():.2f} M parameters on {device}, {options.rows * options.length} tokens a step", flush=True)
+    print(
+        f"{model.parameters_millions():.2f} M parameters on {device}, {options.rows * options.length} tokens a step",
+        flush=True,
+    )
     try:
         train(model, stream, TrainConfig(options.seconds, options.budget, options.rows), device, progress)
     finally:

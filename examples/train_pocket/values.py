@@ -202,7 +202,9 @@ def _sentence_text(slots: Slots) -> str:
 
 def _sentence(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
     text = _sentence_text(slots)
-    return Value(slots.pick([f"'{text}'", f'"{text}"', f'"{text}"']) if slots.chance(0.8) else text, python_string(text))
+    return Value(
+        slots.pick([f"'{text}'", f'"{text}"', f'"{text}"']) if slots.chance(0.8) else text, python_string(text)
+    )
 
 
 def _text(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
@@ -236,7 +238,9 @@ def _letter(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
 
 def _palindrome_or_not(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
     word = slots.invented(1) if slots.chance(0.6) else _word_text(slots)
-    mirrored = slots.pick([word + word[::-1], word + word[::-1][1:], slots.pick(["level", "radar", "kayak", "racecar", "civic"])])
+    mirrored = slots.pick(
+        [word + word[::-1], word + word[::-1][1:], slots.pick(["level", "radar", "kayak", "racecar", "civic"])]
+    )
     return _quoted(slots, mirrored if slots.chance(0.5) else _word_text(slots))
 
 
@@ -323,7 +327,9 @@ def _month(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
 
 def _money(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
     number = slots.price() if slots.chance(0.4) else str(slots.integer(5, 10 ** slots.pick([2, 3, 4, 5])))
-    return Value(slots.pick([number, number, f"${number}", f"{number} dollars", f"{number} euros", f"€{number}"]), _bare(number))
+    return Value(
+        slots.pick([number, number, f"${number}", f"{number} dollars", f"{number} euros", f"€{number}"]), _bare(number)
+    )
 
 
 def _bare(number: str) -> str:
@@ -413,15 +419,23 @@ KINDS: dict[str, Callable[[Slots, list[str], dict[str, Value]], Value]] = {
     "temperature": _temperature,
     "conversion": _conversion,
     "percent": _pick([*map(str, range(1, 101)), "7.5", "12.5", "2.5", "33.3"]),
-    "tip_percent": _pick("5 8 10 12 15 15 18 18 20 20 22 25".split()),
-    "rate": _pick("1 1.5 2 2.5 3 3.5 4 4.5 5 6 7 8 10".split()),
+    "tip_percent": _pick(["5", "8", "10", "12", "15", "15", "18", "18", "20", "20", "22", "25"]),
+    "rate": _pick(["1", "1.5", "2", "2.5", "3", "3.5", "4", "4.5", "5", "6", "7", "8", "10"]),
     "decimal_small": _pick([f"{tenths / 10}" for tenths in range(35, 120)]),
     "height": _pick([f"{cm / 100:.2f}" for cm in range(145, 205)]),
     "banknote": _pick(["50", "60", "80", "100", "100", "200"]),
     "thing": lambda slots, _, __: _plain(slots.pick(names("noun")) if slots.chance(0.7) else slots.word().lower()),
     "name": lambda slots, _, __: _plain(slots.first_name()),
-    "function": _choice([("the natural logarithm of", "math.log"), ("the sine of", "math.sin"), ("the cosine of", "math.cos"),
-                         ("the base 10 logarithm of", "math.log10"), ("the tangent of", "math.tan"),
-                         ("the log2 of", "math.log2"), ("the cube root of", "math.cbrt")]),
+    "function": _choice(
+        [
+            ("the natural logarithm of", "math.log"),
+            ("the sine of", "math.sin"),
+            ("the cosine of", "math.cos"),
+            ("the base 10 logarithm of", "math.log10"),
+            ("the tangent of", "math.tan"),
+            ("the log2 of", "math.log2"),
+            ("the cube root of", "math.cbrt"),
+        ]
+    ),
     "time_unit": _choice([("minutes", "60"), ("hours", "3600"), ("days", "86400"), ("weeks", "604800")]),
 }

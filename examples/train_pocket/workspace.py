@@ -124,7 +124,9 @@ def _edit(workspace: Workspace, arguments: Arguments) -> str:
         after = after.replace(edit["oldText"], edit["newText"])
     if not arguments.get("dryRun"):
         target.write_text(after)
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), arguments["path"], arguments["path"], lineterm="", n=1)
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), arguments["path"], arguments["path"], lineterm="", n=1
+    )
     return "\n".join(lines)
 
 
@@ -140,7 +142,9 @@ def _list(workspace: Workspace, arguments: Arguments) -> str:
 
 def _list_sizes(workspace: Workspace, arguments: Arguments) -> str:
     folder = workspace.existing_directory(arguments["path"])
-    entries = [(entry.name, entry.is_dir(), 0 if entry.is_dir() else entry.stat().st_size) for entry in folder.iterdir()]
+    entries = [
+        (entry.name, entry.is_dir(), 0 if entry.is_dir() else entry.stat().st_size) for entry in folder.iterdir()
+    ]
     entries.sort(key=lambda entry: -entry[2] if arguments.get("sortBy") == "size" else entry[0])
     lines = [f"[DIR] {name}" if is_dir else f"[FILE] {name} {size} B" for name, is_dir, size in entries]
     return "\n".join(lines) or specs.EMPTY_DIRECTORY

@@ -60,7 +60,9 @@ class World:
         for expected in self.foreign:
             if expected.tool == tool and _same(expected.arguments, arguments):
                 return expected.result
-        raise UnexpectedCall(f"{tool} with {arguments}; expected {[c.arguments for c in self.foreign if c.tool == tool]}")
+        raise UnexpectedCall(
+            f"{tool} with {arguments}; expected {[c.arguments for c in self.foreign if c.tool == tool]}"
+        )
 
 
 def _same(expected: dict[str, Any], actual: dict[str, Any]) -> bool:

@@ -103,16 +103,25 @@ def test_long_conversations_fit_the_trained_context(tmp_path: Path) -> None:
 
 
 def test_every_intention_has_thirty_structures_some_of_them_held_out() -> None:
-    plenty = [wordings.structures() >= 30 for wordings in [*bank().values(), *(op.wordings for op in operations().values())]]
+    plenty = [
+        wordings.structures() >= 30 for wordings in [*bank().values(), *(op.wordings for op in operations().values())]
+    ]
     assert sum(plenty) > 0.85 * len(plenty)
-    held = [op for op in operations().values() if op.wordings.noun_phrases.unseen or op.wordings.imperatives.unseen or op.wordings.sentences.unseen]
+    held = [
+        op
+        for op in operations().values()
+        if op.wordings.noun_phrases.unseen or op.wordings.imperatives.unseen or op.wordings.sentences.unseen
+    ]
     assert len(held) > 0.6 * len(operations())
 
 
 def test_every_kind_of_task_is_judged_right_when_solved_by_its_own_script(tmp_path: Path) -> None:
     """The model is replaced by the scripts' own turns, since only then the right verdict is known."""
     items = list(suites.items(tmp_path, 1, ["seen", "phrasings", "natural", "crowded"]))
-    turns = {id(item.run.world.toolbox): [assistant_text(m) for m in item.solution if m["role"] == "assistant"] for item in items}
+    turns = {
+        id(item.run.world.toolbox): [assistant_text(m) for m in item.solution if m["role"] == "assistant"]
+        for item in items
+    }
 
     def replay(prompts: Sequence[str], toolboxes: Sequence[Toolbox]) -> list[str]:
         return [turns[id(toolbox)].pop(0) for toolbox in toolboxes]

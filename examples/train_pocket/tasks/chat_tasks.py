@@ -56,13 +56,32 @@ def no_tool_fits(scene: Scene) -> Task:
         hosted = ["what's the weather like in {city}?", "book me a table for {small} in {city}", "send an email to {first_name}", "call {first_name}", "play some music", "what time is it in {city}?", "order a pizza",
                   "turn on the lights", "what's in the news?", "translate '{word}' to {language}", "set an alarm for {clock}", "text {first_name} that i'm late", "get me a taxi to {street_address}", "how is the stock market?"]  # fmt: skip
         template = scene.say.choose(hosted)
-        request = scene.say.finish(fill(template, {name: slots.fill(name) for name in ("city", "small", "first_name", "word", "language", "clock", "street_address")}), {})
+        request = scene.say.finish(
+            fill(
+                template,
+                {
+                    name: slots.fill(name)
+                    for name in ("city", "small", "first_name", "word", "language", "clock", "street_address")
+                },
+            ),
+            {},
+        )
     else:
         request = scene.say.finish(used.template, used.words)
     barred = f"family:{family.id}"
 
     def script() -> Script:
-        return Answer(slots.pick(["I have no tool for that.", "Sorry, none of my tools can do that.", "I cannot do that: I have no tool for it."]), ("no tool|none|cannot|can't|not able",), calls=False)
+        return Answer(
+            slots.pick(
+                [
+                    "I have no tool for that.",
+                    "Sorry, none of my tools can do that.",
+                    "I cannot do that: I have no tool for it.",
+                ]
+            ),
+            ("no tool|none|cannot|can't|not able",),
+            calls=False,
+        )
         yield
 
     task = single("no_tool", request, script)
@@ -74,13 +93,45 @@ def in_prompt(scene: Scene) -> Task:
     """The answer stands in the request itself, or the request is to repeat something."""
     slots = scene.slots
     if slots.chance(0.45):
-        text = slots.pick([slots.phrase, slots.sentence, slots.ident, slots.email, slots.phone, slots.word, lambda: " ".join(slots.ident() for _ in range(3)), lambda: slots.phrase(4, 9)])()
-        frames = ["repeat after me: {x}", "say exactly: {x}", "echo {x}", "repeat this text: {x}", "write back the following: {x}", "just say '{x}'", "say {x}", "repeat: {x}", "answer only with {x}", "copy this: {x}"]
+        text = slots.pick(
+            [
+                slots.phrase,
+                slots.sentence,
+                slots.ident,
+                slots.email,
+                slots.phone,
+                slots.word,
+                lambda: " ".join(slots.ident() for _ in range(3)),
+                lambda: slots.phrase(4, 9),
+            ]
+        )()
+        frames = [
+            "repeat after me: {x}",
+            "say exactly: {x}",
+            "echo {x}",
+            "repeat this text: {x}",
+            "write back the following: {x}",
+            "just say '{x}'",
+            "say {x}",
+            "repeat: {x}",
+            "answer only with {x}",
+            "copy this: {x}",
+        ]
         return single("repeat", scene.say.finish(scene.say.choose(frames), {"x": text}), says(text, (text,)))
     facts = draw_facts(slots, slots.rng.randint(2, 6))
     wanted = slots.pick(facts)
-    frames = ["here is a text:\n{t}\n{a}?", "{t}\n\nfrom the text above, {a}?", "{a}? text: {t}", "given this:\n{t}\nwhat is {a}?", "read this and tell me {a}: {t}", "{t}\n\nwhat is {a}?", "i know the following: {t}\nso what is {a}?"]
-    request = scene.say.finish(scene.say.choose(frames), {"t": facts_text(slots, facts).strip(), "a": wanted.ask(scene)})
+    frames = [
+        "here is a text:\n{t}\n{a}?",
+        "{t}\n\nfrom the text above, {a}?",
+        "{a}? text: {t}",
+        "given this:\n{t}\nwhat is {a}?",
+        "read this and tell me {a}: {t}",
+        "{t}\n\nwhat is {a}?",
+        "i know the following: {t}\nso what is {a}?",
+    ]
+    request = scene.say.finish(
+        scene.say.choose(frames), {"t": facts_text(slots, facts).strip(), "a": wanted.ask(scene)}
+    )
     rounds = [Round(request, says(fact_answer(slots, wanted), (wanted.value,)))]
     if len(facts) > 1 and slots.chance(0.3):
         other = slots.pick([fact for fact in facts if fact is not wanted])
@@ -97,6 +148,12 @@ def recall(scene: Scene) -> Task:
         rounds = [Round(scene.say.finish(slots.pick(["my name is {n}", "i'm {n}", "hi, i am {n}", "call me {n}"]), {"n": name}), says(f"Nice to meet you, {name}. How can I help you?", (name,))),
                   Round(scene.say.roughen(slots.pick(["what's my name?", "do you remember my name?", "what is my name?", "who am i?"])), says(f"Your name is {name}.", (name,)))]  # fmt: skip
     else:
-        told = scene.say.finish(slots.pick(["remember that {k} is {v}", "{k} is {v}", "note: {k} is {v}", "keep in mind: {k} is {v}"]), {"k": fact.ask(scene), "v": fact.value})
-        rounds = [Round(told, says(slots.pick(["OK, I will remember that.", f"Noted: the {fact.name} is {fact.value}."]))), Round(f"what is {fact.ask(scene)}?", says(fact_answer(slots, fact), (fact.value,), calls=None))]
+        told = scene.say.finish(
+            slots.pick(["remember that {k} is {v}", "{k} is {v}", "note: {k} is {v}", "keep in mind: {k} is {v}"]),
+            {"k": fact.ask(scene), "v": fact.value},
+        )
+        rounds = [
+            Round(told, says(slots.pick(["OK, I will remember that.", f"Noted: the {fact.name} is {fact.value}."]))),
+            Round(f"what is {fact.ask(scene)}?", says(fact_answer(slots, fact), (fact.value,), calls=None)),
+        ]
     return Task("recall", rounds)

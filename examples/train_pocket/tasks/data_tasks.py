@@ -68,7 +68,9 @@ def _table(scene: Scene, *, stem: str | None = None, number: str | None = None) 
         **{c: lambda: str(slots.rng.randint(1, top)) for c in extra},
         number: lambda: str(slots.rng.randint(1, top)) if whole else f"{slots.rng.uniform(1, top):.2f}",
     }
-    rows = [{column: make[column]() for column in columns} for _ in range(slots.pick([3, 4, 4, 5, 5, 6, 7, 8, 10, 12, 15]))]
+    rows = [
+        {column: make[column]() for column in columns} for _ in range(slots.pick([3, 4, 4, 5, 5, 6, 7, 8, 10, 12, 15]))
+    ]
     if capitals:
         rename = {column: column.capitalize() for column in columns}
         rows = [{rename[c]: v for c, v in row.items()} for row in rows]
@@ -95,18 +97,42 @@ def table_question(scene: Scene) -> Task:
     """A question about a CSV file."""
     slots = scene.slots
     kind = slots.rng.choices(
-        ["sum", "expenses", "mean", "max", "min", "argmax", "argmin", "count", "count_where", "sum_where", "lookup", "filter", "sort", "group", "columns"],
+        [
+            "sum",
+            "expenses",
+            "mean",
+            "max",
+            "min",
+            "argmax",
+            "argmin",
+            "count",
+            "count_where",
+            "sum_where",
+            "lookup",
+            "filter",
+            "sort",
+            "group",
+            "columns",
+        ],
         [6, 2.5, 3, 2, 1.5, 3, 1.5, 2, 2.5, 2.5, 2.5, 1.5, 1, 1.5, 0.7],
     )[0]
     if kind == "expenses":
-        table = _table(scene, stem=slots.pick(["expenses", "spending", "costs", "expenses_" + slots.fill("month").lower(), "budget"]), number=slots.pick(["amount", "amount", "price", "cost"]))
+        table = _table(
+            scene,
+            stem=slots.pick(["expenses", "spending", "costs", "expenses_" + slots.fill("month").lower(), "budget"]),
+            number=slots.pick(["amount", "amount", "price", "cost"]),
+        )
     elif kind == "sum" and slots.chance(0.4):
-        table = _table(scene, stem=slots.pick(["expenses", "sales", "orders", "invoices", "payments", "donations", "inventory"]))
+        table = _table(
+            scene, stem=slots.pick(["expenses", "sales", "orders", "invoices", "payments", "donations", "inventory"])
+        )
     else:
         table = _table(scene)
     if kind in ("count_where", "sum_where", "group") and table.group not in table.columns:
         kind = "sum"
-    unique = len({row[table.key] for row in table.rows}) == len(table.rows) and len({row[table.number] for row in table.rows}) == len(table.rows)
+    unique = len({row[table.key] for row in table.rows}) == len(table.rows) and len(
+        {row[table.number] for row in table.rows}
+    ) == len(table.rows)
     if kind in ("lookup", "argmax", "argmin", "filter", "sort") and not unique:
         kind = "mean"
     scene.other_files(0, 3)
@@ -151,13 +177,18 @@ def table_question(scene: Scene) -> Task:
         if kind == "lookup":
             return Answer(f"The {n} of {row[k]} is {row[n]}.", (row[n],))
         if kind == "group":
-            code = _load(table.path) + f"totals = {{}}\nfor r in rows:\n    totals[r[{g!r}]] = totals.get(r[{g!r}], 0) + {column}\nfor name in totals:\n    print(name, {_rounded(table, 'totals[name]')})"
+            code = (
+                _load(table.path)
+                + f"totals = {{}}\nfor r in rows:\n    totals[r[{g!r}]] = totals.get(r[{g!r}], 0) + {column}\nfor name in totals:\n    print(name, {_rounded(table, 'totals[name]')})"
+            )
             (result,) = yield turn("python", {"code": code})
             return Answer(result, tuple(line.rsplit(" ", 1)[1] for line in result.split("\n")))
         (result,) = yield turn("python", {"code": shown_code(slots, _load(table.path) + last)})
         if kind in ("argmax", "argmin"):
             best = (max if kind == "argmax" else min)(table.rows, key=lambda r: float(r[n]))
-            return Answer(f"{best[k]} has the {'highest' if kind == 'argmax' else 'lowest'} {n}: {best[n]}.", (best[k],))
+            return Answer(
+                f"{best[k]} has the {'highest' if kind == 'argmax' else 'lowest'} {n}: {best[n]}.", (best[k],)
+            )
         shown = shown_result(result)
         if kind in ("filter", "sort"):
             return Answer(f"{shown}.", tuple(shown.split(", ")) if shown != "none" else ("none|no ",))
@@ -177,13 +208,24 @@ def numbers_file(scene: Scene) -> Task:
     labelled = slots.chance(0.4) or kind == "expenses"
     path = scene.fresh_path("txt", 0.25)
     if kind == "expenses":
-        path = slots.pick(["expenses", "spending", "costs", "bills", "budget"]) + slots.pick(["", "_" + slots.fill("month").lower(), str(slots.integer(1, 30))]) + ".txt"
+        path = (
+            slots.pick(["expenses", "spending", "costs", "bills", "budget"])
+            + slots.pick(["", "_" + slots.fill("month").lower(), str(slots.integer(1, 30))])
+            + ".txt"
+        )
         if scene.world.workspace.has(path):
             return table_question(scene)
     whole = slots.chance(0.55)
     top = slots.pick([10, 100, 1000, 10000])
-    numbers = [str(slots.rng.randint(1, top)) if whole else f"{slots.rng.uniform(0.5, top):.2f}" for _ in range(slots.rng.randint(3, 12))]
-    style = slots.pick(["{w}: {n}", "{w} {n}", "{w}, {n}", "- {w} {n}", "{w} = {n}", "{n} {w}", "{w}: ${n}"]) if labelled else slots.pick(["{n}", "{n}", "{n}"])
+    numbers = [
+        str(slots.rng.randint(1, top)) if whole else f"{slots.rng.uniform(0.5, top):.2f}"
+        for _ in range(slots.rng.randint(3, 12))
+    ]
+    style = (
+        slots.pick(["{w}: {n}", "{w} {n}", "{w}, {n}", "- {w} {n}", "{w} = {n}", "{n} {w}", "{w}: ${n}"])
+        if labelled
+        else slots.pick(["{n}", "{n}", "{n}"])
+    )
     lines = [fill(style, {"w": slots.plain_word(), "n": number}) for number in numbers]
     separator = "\n" if labelled else slots.pick(["\n", "\n", "\n", " ", ", "])
     scene.world.workspace.put(path, separator.join(lines) + slots.pick(["", "\n"]))
@@ -192,11 +234,27 @@ def numbers_file(scene: Scene) -> Task:
     from_file = not labelled and separator == "\n"
     convert = "int" if whole else "float"
     read = f"x = [{convert}(line) for line in open({path!r}) if line.strip()]" if from_file else f"x = {literal}"
-    last = {"sum": "sum(x)", "expenses": "sum(x)", "mean": "round(sum(x) / len(x), 2)", "max": "max(x)", "min": "min(x)", "sort": "sorted(x)", "median": "round(statistics.median(x), 2)"}[kind]
+    last = {
+        "sum": "sum(x)",
+        "expenses": "sum(x)",
+        "mean": "round(sum(x) / len(x), 2)",
+        "max": "max(x)",
+        "min": "min(x)",
+        "sort": "sorted(x)",
+        "median": "round(statistics.median(x), 2)",
+    }[kind]
     if kind in ("sum", "expenses") and not whole:
         last = "round(sum(x), 2)"
     head = "import statistics\n" if kind == "median" else ""
-    word = {"sum": "sum", "expenses": "total", "mean": "average", "max": "largest number", "min": "smallest number", "sort": "sorted list", "median": "median"}[kind]
+    word = {
+        "sum": "sum",
+        "expenses": "total",
+        "mean": "average",
+        "max": "largest number",
+        "min": "smallest number",
+        "sort": "sorted list",
+        "median": "median",
+    }[kind]
     wordings = "data.expenses" if kind == "expenses" else f"data.{kind}_numbers"
 
     def script() -> Script:
@@ -234,7 +292,13 @@ def text_statistics(scene: Scene) -> Task:
     if kind in ("longest_line", "sort_lines", "line_count"):
         text = "\n".join(slots.phrase(1, 5) for _ in range(slots.rng.randint(3, 10))) + slots.pick(["", "\n"])
     else:
-        text = "\n".join(" ".join(slots.pick(pool) if slots.chance(0.7) else slots.word() for _ in range(slots.rng.randint(4, 14))).capitalize() + "." for _ in range(slots.rng.randint(1, 6)))
+        text = "\n".join(
+            " ".join(
+                slots.pick(pool) if slots.chance(0.7) else slots.word() for _ in range(slots.rng.randint(4, 14))
+            ).capitalize()
+            + "."
+            for _ in range(slots.rng.randint(1, 6))
+        )
     if kind == "common_word":
         text += "\n" + " ".join([pool[0]] * 4)
     scene.world.workspace.put(path, text)
@@ -242,7 +306,10 @@ def text_statistics(scene: Scene) -> Task:
     code = fill(_TEXT_CODE[kind], {"p": repr(path), "x": repr(word)})
     if "re." in code:
         code = f"import re\n{code}"
-    request = scene.say.request(f"data.{kind}", {"p": path, "x": slots.pick([word, f"'{word}'", f"the word {word}"]) if kind == "word_occurrences" else word})
+    request = scene.say.request(
+        f"data.{kind}",
+        {"p": path, "x": slots.pick([word, f"'{word}'", f"the word {word}"]) if kind == "word_occurrences" else word},
+    )
 
     def script() -> Script:
         (result,) = yield turn("python", {"code": shown_code(slots, code)})
@@ -259,13 +326,38 @@ def json_file(scene: Scene) -> Task:
     path = scene.fresh_path("json", 0.25)
     if slots.chance(0.5):
         return _json_list(scene, path)
-    keys = [slots.pick(["host", "port", "name", "version", "debug", "user", "timeout", "mode", "level", "path", "size", slots.word().lower()]) for _ in range(slots.rng.randint(2, 6))]
+    keys = [
+        slots.pick(
+            [
+                "host",
+                "port",
+                "name",
+                "version",
+                "debug",
+                "user",
+                "timeout",
+                "mode",
+                "level",
+                "path",
+                "size",
+                slots.word().lower(),
+            ]
+        )
+        for _ in range(slots.rng.randint(2, 6))
+    ]
     data: dict[str, object] = {key: slots.pick([slots.word, slots.integer, slots.ident])() for key in keys}
     nested = slots.chance(0.4)
     section = slots.pick(["server", "database", "settings", "app", slots.word().lower()])
     key = slots.pick(list(data))
-    scene.world.workspace.put(path, json.dumps({section: data, slots.rare(): slots.integer()} if nested else data, indent=slots.pick([None, 2, 4])))
-    spoken = slots.pick([f"{section} {key}", f"{section}.{key}", f"{key} of the {section}", f"the {section} {key}"]) if nested else slots.pick([key, f"the {key}", f"'{key}'"])
+    scene.world.workspace.put(
+        path,
+        json.dumps({section: data, slots.rare(): slots.integer()} if nested else data, indent=slots.pick([None, 2, 4])),
+    )
+    spoken = (
+        slots.pick([f"{section} {key}", f"{section}.{key}", f"{key} of the {section}", f"the {section} {key}"])
+        if nested
+        else slots.pick([key, f"the {key}", f"'{key}'"])
+    )
     value = str(data[key])
 
     def script() -> Script:
@@ -281,14 +373,32 @@ def _json_list(scene: Scene, path: str) -> Task:
     rows = [{"name": slots.first_name(), number: slots.rng.randint(1, 500)} for _ in range(slots.rng.randint(2, 6))]
     scene.world.workspace.put(path, json.dumps(rows, indent=slots.pick([None, 2])))
     kind = slots.pick(["sum", "mean", "max", "count"])
-    wordings = {"sum": "data.sum_column", "mean": "data.mean_column", "max": "data.max_column", "count": "data.count_rows"}[kind]
+    wordings = {
+        "sum": "data.sum_column",
+        "mean": "data.mean_column",
+        "max": "data.max_column",
+        "count": "data.count_rows",
+    }[kind]
     every = f"r[{number!r}] for r in rows"
-    last = {"sum": f"sum({every})", "mean": f"round(sum({every}) / len(rows), 2)", "max": f"max({every})", "count": "len(rows)"}[kind]
-    word = {"sum": f"total {number}", "mean": f"average {number}", "max": f"highest {number}", "count": "number of entries"}[kind]
+    last = {
+        "sum": f"sum({every})",
+        "mean": f"round(sum({every}) / len(rows), 2)",
+        "max": f"max({every})",
+        "count": "len(rows)",
+    }[kind]
+    word = {
+        "sum": f"total {number}",
+        "mean": f"average {number}",
+        "max": f"highest {number}",
+        "count": "number of entries",
+    }[kind]
 
     def script() -> Script:
         yield turn("read_text_file", {"path": path})
-        (result,) = yield turn("python", {"code": shown_code(slots, f"import json\nwith open({path!r}) as f:\n    rows = json.load(f)\n{last}")})
+        (result,) = yield turn(
+            "python",
+            {"code": shown_code(slots, f"import json\nwith open({path!r}) as f:\n    rows = json.load(f)\n{last}")},
+        )
         return Answer(f"The {word} is {shown_result(result)}.", (shown_result(result),))
 
     return single("json", scene.say.request(wordings, {"p": path, "c": number}), script, ("read_text_file", "python"))
@@ -302,7 +412,14 @@ def compute_and_save(scene: Scene) -> Task:
     drawn = draw_operation(scene, lambda operation: operation.name in suitable)
     out = scene.fresh_path("txt", 0.15)
     phrases = drawn.operation.wordings
-    clauses = [*phrases.imperatives.train, *(f"{verb} {phrase}" for phrase in phrases.noun_phrases.train[:3] for verb in ("compute", "calculate", "find", "work out"))]
+    clauses = [
+        *phrases.imperatives.train,
+        *(
+            f"{verb} {phrase}"
+            for phrase in phrases.noun_phrases.train[:3]
+            for verb in ("compute", "calculate", "find", "work out")
+        ),
+    ]
     clause = fill(slots.pick(clauses), drawn.values)
     request = scene.say.request("data.save_computation", {"task": clause, "o": out})
 
@@ -311,7 +428,11 @@ def compute_and_save(scene: Scene) -> Task:
         shown = shown_result(result)
         yield turn("write_file", {"path": out, "content": shown + "\n"})
         spoken = answer_for(scene, drawn, result)
-        return Answer(f"{spoken.text} I saved it to {out}.", spoken.expect, lambda world: (world.workspace.text(out) or "").strip() == shown.strip())
+        return Answer(
+            f"{spoken.text} I saved it to {out}.",
+            spoken.expect,
+            lambda world: (world.workspace.text(out) or "").strip() == shown.strip(),
+        )
 
     return single("compute_save", request, script, ("python", "write_file"))
 
@@ -320,11 +441,26 @@ def column_and_save(scene: Scene) -> Task:
     """A table's figure, saved in another file: three calls."""
     slots = scene.slots
     table = _table(scene)
-    kind, words = slots.pick([("sum", "the total {c} in {p}"), ("sum", "the sum of the {c} column in {p}"), ("mean", "the average {c} in {p}"), ("max", "the highest {c} in {p}")])
+    kind, words = slots.pick(
+        [
+            ("sum", "the total {c} in {p}"),
+            ("sum", "the sum of the {c} column in {p}"),
+            ("mean", "the average {c} in {p}"),
+            ("max", "the highest {c} in {p}"),
+        ]
+    )
     out = scene.fresh_path("txt", 0.1)
     column = f"{_cast(table)}(r[{table.number!r}])"
-    last = {"sum": _rounded(table, f"sum({column} for r in rows)"), "mean": f"round(sum({column} for r in rows) / len(rows), 2)", "max": f"max({column} for r in rows)"}[kind]
-    clause = slots.pick(["compute", "calculate", "find", "work out", "get"]) + " " + fill(words, {"c": table.number, "p": table.path})
+    last = {
+        "sum": _rounded(table, f"sum({column} for r in rows)"),
+        "mean": f"round(sum({column} for r in rows) / len(rows), 2)",
+        "max": f"max({column} for r in rows)",
+    }[kind]
+    clause = (
+        slots.pick(["compute", "calculate", "find", "work out", "get"])
+        + " "
+        + fill(words, {"c": table.number, "p": table.path})
+    )
 
     def script() -> Script:
         yield turn("read_text_file", {"path": table.path})
@@ -332,9 +468,18 @@ def column_and_save(scene: Scene) -> Task:
         shown = shown_result(result)
         yield turn("write_file", {"path": out, "content": shown + "\n"})
         word = {"sum": "total", "mean": "average", "max": "highest"}[kind]
-        return Answer(f"The {word} {table.number} is {shown}. I saved it to {out}.", (shown,), lambda world: (world.workspace.text(out) or "").strip() == shown)
+        return Answer(
+            f"The {word} {table.number} is {shown}. I saved it to {out}.",
+            (shown,),
+            lambda world: (world.workspace.text(out) or "").strip() == shown,
+        )
 
-    return single("csv_save", scene.say.request("data.save_computation", {"task": clause, "o": out}), script, ("read_text_file", "python", "write_file"))
+    return single(
+        "csv_save",
+        scene.say.request("data.save_computation", {"task": clause, "o": out}),
+        script,
+        ("read_text_file", "python", "write_file"),
+    )
 
 
 def count_list(scene: Scene) -> Task:

@@ -11,7 +11,19 @@ from .data_tasks import table_question
 from .file_tasks import note, note_items, reading, writing
 from .python_tasks import shown_code, shown_result
 
-_KINDS = ["shopping", "groceries", "todo", "packing", "plan", "ideas", "guests", "wishlist", "notes", "members", "books"]
+_KINDS = [
+    "shopping",
+    "groceries",
+    "todo",
+    "packing",
+    "plan",
+    "ideas",
+    "guests",
+    "wishlist",
+    "notes",
+    "members",
+    "books",
+]
 
 
 def _note_path(scene: Scene, kind: str) -> str:
@@ -26,7 +38,11 @@ def _kept_note(scene: Scene) -> tuple[str, str, list[str]] | None:
     kind = scene.slots.pick(_KINDS)
     path = _note_path(scene, kind)
     workspace = scene.world.workspace
-    if workspace.has(path) or workspace.has(path.split("/")[0]) or any(kind in name.lower() for name in workspace.names()):
+    if (
+        workspace.has(path)
+        or workspace.has(path.split("/")[0])
+        or any(kind in name.lower() for name in workspace.names())
+    ):
         return None
     items = note_items(scene.slots, kind)
     bullet = scene.slots.pick(["{}", "{}", "- {}", "* {}"])
@@ -73,46 +89,98 @@ def unnamed_append(scene: Scene) -> Task:
     extra = scene.slots.pick([scene.slots.plain_word, scene.slots.word, scene.slots.phrase, scene.slots.person])()
     after = f"{before.rstrip()}\n{bullet}{extra}\n"
     scene.other_files(0, 4)
-    spoken = {"todo": "todo", "wishlist": "wish", "books": "book", "groceries": "grocery", "members": "member", "guests": "guest"}.get(kind, kind)
+    spoken = {
+        "todo": "todo",
+        "wishlist": "wish",
+        "books": "book",
+        "groceries": "grocery",
+        "members": "member",
+        "guests": "guest",
+    }.get(kind, kind)
 
     def script() -> Script:
         yield from _find(scene, path)()
         yield turn("read_text_file", {"path": path})
         yield turn("write_file", {"path": path, "content": after})
-        return Answer(scene.slots.pick([f"I added {extra} to {path}.", f"{extra} is now in {path}."]), (path,), lambda world: (world.workspace.text(path) or "").strip() == after.strip())
+        return Answer(
+            scene.slots.pick([f"I added {extra} to {path}.", f"{extra} is now in {path}."]),
+            (path,),
+            lambda world: (world.workspace.text(path) or "").strip() == after.strip(),
+        )
 
-    return single("unnamed", scene.say.request("unnamed.append", {"x": extra, "n": spoken}), script, ("list_directory", "read_text_file", "write_file"))
+    return single(
+        "unnamed",
+        scene.say.request("unnamed.append", {"x": extra, "n": spoken}),
+        script,
+        ("list_directory", "read_text_file", "write_file"),
+    )
 
 
 def unnamed_table(scene: Scene) -> Task:
     """A figure of a table that is not named by its path."""
     slots, workspace = scene.slots, scene.world.workspace
     spending = slots.chance(0.5)
-    stem = slots.pick(["expenses", "spending", "costs"]) if spending else slots.pick(["sales", "scores", "orders", "inventory", "products", "employees", "students", "invoices", slots.word().lower()])
+    stem = (
+        slots.pick(["expenses", "spending", "costs"])
+        if spending
+        else slots.pick(
+            [
+                "sales",
+                "scores",
+                "orders",
+                "inventory",
+                "products",
+                "employees",
+                "students",
+                "invoices",
+                slots.word().lower(),
+            ]
+        )
+    )
     path = f"{stem}.csv"
     if any(name.endswith(".csv") or stem in name for name in workspace.names()):
         return table_question(scene)
-    number = slots.pick(["amount", "amount", "price", "cost"]) if spending else slots.pick(["price", "score", "quantity", "salary", "amount", "total", "points"])
+    number = (
+        slots.pick(["amount", "amount", "price", "cost"])
+        if spending
+        else slots.pick(["price", "score", "quantity", "salary", "amount", "total", "points"])
+    )
     whole = slots.chance(0.4)
     key = slots.pick(["item", "name", "date", "product"])
     make = {"item": slots.plain_word, "name": slots.first_name, "date": slots.date, "product": slots.plain_word}[key]
-    rows = [(make(), str(slots.rng.randint(1, 500)) if whole else slots.price(1, 300)) for _ in range(slots.rng.randint(3, 10))]
+    rows = [
+        (make(), str(slots.rng.randint(1, 500)) if whole else slots.price(1, 300))
+        for _ in range(slots.rng.randint(3, 10))
+    ]
     workspace.put(path, "\n".join([f"{key},{number}", *(f"{name},{value}" for name, value in rows)]) + "\n")
     scene.other_files(0, 3)
-    kind, word = ("sum", "total") if spending else slots.pick([("sum", "total"), ("mean", "average"), ("max", "highest"), ("min", "lowest")])
+    kind, word = (
+        ("sum", "total")
+        if spending
+        else slots.pick([("sum", "total"), ("mean", "average"), ("max", "highest"), ("min", "lowest")])
+    )
     column = f"{'int' if whole else 'float'}(r[{number!r}])"
     last = {"sum": f"round(sum({column} for r in rows), 2)", "mean": f"round(sum({column} for r in rows) / len(rows), 2)",
             "max": f"max([{column} for r in rows])", "min": f"min([{column} for r in rows])"}[kind]  # fmt: skip
     if kind == "sum" and whole:
         last = f"sum({column} for r in rows)"
-    request = scene.say.request("unnamed.spending", {}) if spending else scene.say.request("unnamed.column", {"w": word, "c": number, "n": stem})
+    request = (
+        scene.say.request("unnamed.spending", {})
+        if spending
+        else scene.say.request("unnamed.column", {"w": word, "c": number, "n": stem})
+    )
 
     def script() -> Script:
         yield turn("list_directory", {"path": "."})
         yield turn("read_text_file", {"path": path})
         code = f"import csv\nwith open({path!r}) as f:\n    rows = list(csv.DictReader(f))\n{last}"
         (result,) = yield turn("python", {"code": shown_code(slots, code)})
-        return Answer(f"The {word} {number} is {shown_result(result)}." if not spending else f"The total is {shown_result(result)}.", (shown_result(result),))
+        return Answer(
+            f"The {word} {number} is {shown_result(result)}."
+            if not spending
+            else f"The total is {shown_result(result)}.",
+            (shown_result(result),),
+        )
 
     return single("unnamed", request, script, ("list_directory", "read_text_file", "python"))
 
@@ -140,7 +208,11 @@ def about_it(scene: Scene) -> Task:
                 yield turn("move_file", {"source": path, "destination": target})
             else:
                 yield turn("python", {"code": f"import os\nos.rename({path!r}, {target!r})"})
-            return Answer(f"I renamed {path} to {target}.", (target,), lambda world: world.workspace.has(target) and not world.workspace.has(path))
+            return Answer(
+                f"I renamed {path} to {target}.",
+                (target,),
+                lambda world: world.workspace.has(target) and not world.workspace.has(path),
+            )
         if kind == "copy":
             yield turn("python", {"code": f"import shutil\nshutil.copy({path!r}, {target!r})"})
             return Answer(f"I copied {path} to {target}.", (target,), lambda world: world.workspace.has(target))
@@ -150,7 +222,15 @@ def about_it(scene: Scene) -> Task:
 
     request = scene.say.finish(slots.pick(bank()[f"it.{kind}"].sentences.train), {"q": target})
     first.rounds.append(Round(request, script))
-    return Task("about_it", first.rounds, tuple(dict.fromkeys([*first.tools, "python", *(["move_file"] if mover and kind == "rename" else []), "read_text_file"])))
+    return Task(
+        "about_it",
+        first.rounds,
+        tuple(
+            dict.fromkeys(
+                [*first.tools, "python", *(["move_file"] if mover and kind == "rename" else []), "read_text_file"]
+            )
+        ),
+    )
 
 
 def _path_of(task: Task) -> str:
@@ -166,14 +246,24 @@ def write_in_folder(scene: Scene) -> Task:
     folder = slots.directory()
     if scene.world.workspace.has(folder):
         folder = f"{slots.word().lower()}{slots.integer(1, 99)}"
-    name, text = scene.fresh_path(slots.pick(["txt", "md"]), 0.0), slots.pick([slots.sentence, slots.phrase, slots.word])()
+    name, text = (
+        scene.fresh_path(slots.pick(["txt", "md"]), 0.0),
+        slots.pick([slots.sentence, slots.phrase, slots.word])(),
+    )
     path = f"{folder}/{name}"
 
     def script() -> Script:
         yield turn("write_file", {"path": path, "content": text})
-        return Answer(f"I wrote it to {path}.", (path,), lambda world: (world.workspace.text(path) or "").strip() == text.strip())
+        return Answer(
+            f"I wrote it to {path}.", (path,), lambda world: (world.workspace.text(path) or "").strip() == text.strip()
+        )
 
-    return single("write", scene.say.request("files.write_in_folder", {"d": folder, "p": name, "x": text}), script, ("write_file",))
+    return single(
+        "write",
+        scene.say.request("files.write_in_folder", {"d": folder, "p": name, "x": text}),
+        script,
+        ("write_file",),
+    )
 
 
 def mkdir_and_move(scene: Scene) -> Task:
@@ -192,10 +282,22 @@ def mkdir_and_move(scene: Scene) -> Task:
             yield turn("create_directory", {"path": folder})
             yield turn("move_file", {"source": path, "destination": target})
         else:
-            yield turn("python", {"code": f"import os\nos.makedirs({folder!r}, exist_ok=True)\nos.rename({path!r}, {target!r})"})
-        return Answer(f"I moved {path} to {target}.", (target,), lambda world: world.workspace.text(target) == text and not world.workspace.has(path))
+            yield turn(
+                "python",
+                {"code": f"import os\nos.makedirs({folder!r}, exist_ok=True)\nos.rename({path!r}, {target!r})"},
+            )
+        return Answer(
+            f"I moved {path} to {target}.",
+            (target,),
+            lambda world: world.workspace.text(target) == text and not world.workspace.has(path),
+        )
 
-    return single("move", scene.say.request("files.mkdir_and_move", {"d": folder, "p": path}), script, ("create_directory", "move_file") if tools else ("python",))
+    return single(
+        "move",
+        scene.say.request("files.mkdir_and_move", {"d": folder, "p": path}),
+        script,
+        ("create_directory", "move_file") if tools else ("python",),
+    )
 
 
 _TRANSFORMS = {  # what to do, what it is then, code on the text
@@ -228,7 +330,11 @@ def transform(scene: Scene) -> Task:
 
     def script() -> Script:
         yield turn("python", {"code": f"text = open({path!r}).read()\nopen({target!r}, 'w').write({code})"})
-        return Answer(slots.pick([f"Done. The result is in {target}.", f"I saved it to {target}."]), (target,), lambda world: (world.workspace.text(target) or "").strip() == wanted.strip())
+        return Answer(
+            slots.pick([f"Done. The result is in {target}.", f"I saved it to {target}."]),
+            (target,),
+            lambda world: (world.workspace.text(target) or "").strip() == wanted.strip(),
+        )
 
     return single("transform", scene.say.finish(template, {"p": path, "q": target}), script, ("python",))
 
@@ -247,7 +353,23 @@ def figures(scene: Scene) -> Task:
         (result,) = yield turn("python", {"code": f"x = {numbers}\nprint(sum(x))"})
         return Answer(f"The sum is {result}.", (result,))
 
-    rounds = [Round(scene.say.finish(scene.say.choose(["what's the sum of {l}?", "add up {l}", "sum {l}", "here are my numbers: {l}. what's the total?", "total of {l}?"]), {"l": listed}), first)]
+    rounds = [
+        Round(
+            scene.say.finish(
+                scene.say.choose(
+                    [
+                        "what's the sum of {l}?",
+                        "add up {l}",
+                        "sum {l}",
+                        "here are my numbers: {l}. what's the total?",
+                        "total of {l}?",
+                    ]
+                ),
+                {"l": listed},
+            ),
+            first,
+        )
+    ]
     for wordings, code, noun in slots.rng.sample(_NEXT_FIGURES, slots.pick([1, 2])):
 
         def then(code: str = code, noun: str = noun) -> Script:
@@ -256,4 +378,3 @@ def figures(scene: Scene) -> Task:
 
         rounds.append(Round(scene.say.roughen(slots.pick(wordings)), then))
     return Task("python_state", rounds, ("python",))
-

@@ -117,7 +117,14 @@ def _fact_line(slots: Slots, fact: Fact, style: str) -> str:
     if style == "equals":
         return f"{name.replace(' ', '_')} = {value}"
     if style == "sentence":
-        return slots.pick([f"The {name} is {value}.", f"{name.capitalize()} is {value}.", f"the {name} is {value}", f"{name.capitalize()}: {value}."])
+        return slots.pick(
+            [
+                f"The {name} is {value}.",
+                f"{name.capitalize()} is {value}.",
+                f"the {name} is {value}",
+                f"{name.capitalize()}: {value}.",
+            ]
+        )
     if style == "dash":
         return f"- {name}: {value}"
     if style == "markdown":
@@ -128,4 +135,6 @@ def _fact_line(slots: Slots, fact: Fact, style: str) -> str:
 def fact_answer(slots: Slots, fact: Fact) -> str:
     """A sentence that gives the value."""
     name = fact.name
-    return slots.pick([f"The {name} is {fact.value}.", f"The {name} is {fact.value}.", f"{name.capitalize()}: {fact.value}"])
+    return slots.pick(
+        [f"The {name} is {fact.value}.", f"The {name} is {fact.value}.", f"{name.capitalize()}: {fact.value}"]
+    )

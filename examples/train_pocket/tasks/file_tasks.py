@@ -35,7 +35,13 @@ def listing(scene: Scene) -> Task:
             return Answer(f"{where} is empty.", ("empty|no files",))
         found = _names_in(result)
         where = "here" if root else f"in {directory}"
-        text = slots.pick([f"The files {where} are: {', '.join(found)}.", f"There are these entries {where}: {', '.join(found)}.", f"I found {', '.join(found)}."])
+        text = slots.pick(
+            [
+                f"The files {where} are: {', '.join(found)}.",
+                f"There are these entries {where}: {', '.join(found)}.",
+                f"I found {', '.join(found)}.",
+            ]
+        )
         return Answer(text, tuple(found))
 
     return single("list", request, script, ("list_directory",))
@@ -45,10 +51,16 @@ def counting(scene: Scene) -> Task:
     root = scene.slots.chance(0.5)
     directory = "." if root else scene.slots.directory()
     scene.other_files(1, 12, "" if root else directory)
-    spoken = scene.slots.pick(["this folder", "the workspace", "the current directory", "my folder"]) if root else directory
+    spoken = (
+        scene.slots.pick(["this folder", "the workspace", "the current directory", "my folder"]) if root else directory
+    )
 
     def script() -> Script:
-        code = f"import os\nlen(os.listdir({directory!r}))" if scene.slots.chance(0.4) else f"import os\nprint(len(os.listdir({directory!r})))"
+        code = (
+            f"import os\nlen(os.listdir({directory!r}))"
+            if scene.slots.chance(0.4)
+            else f"import os\nprint(len(os.listdir({directory!r})))"
+        )
         (result,) = yield turn("python", {"code": code})
         return Answer(f"There are {result} files in {spoken}.", (result,))
 
@@ -122,14 +134,26 @@ def field(scene: Scene) -> Task:
     def script() -> Script:
         yield turn("read_text_file", {"path": path})
         if absent:
-            return Answer(slots.pick([f"{path} does not mention the {wanted.name}.", f"I could not find the {wanted.name} in {path}."]), ("not",))
+            return Answer(
+                slots.pick(
+                    [f"{path} does not mention the {wanted.name}.", f"I could not find the {wanted.name} in {path}."]
+                ),
+                ("not",),
+            )
         return Answer(fact_answer(slots, wanted), (wanted.value,))
 
     rounds = [Round(request, script)]
     if not absent and len(facts) > 1 and slots.chance(0.3):
         other = slots.pick([fact for fact in facts if fact is not wanted])
-        asks = [f"and {other.ask(scene)}?", f"what about {other.ask(scene)}?", f"and what is {other.ask(scene)}?", f"now tell me {other.ask(scene)}"]
-        rounds.append(Round(scene.say.roughen(slots.pick(asks)), says(fact_answer(slots, other), (other.value,), calls=None)))
+        asks = [
+            f"and {other.ask(scene)}?",
+            f"what about {other.ask(scene)}?",
+            f"and what is {other.ask(scene)}?",
+            f"now tell me {other.ask(scene)}",
+        ]
+        rounds.append(
+            Round(scene.say.roughen(slots.pick(asks)), says(fact_answer(slots, other), (other.value,), calls=None))
+        )
     return Task("field", rounds, ("read_text_file",))
 
 
@@ -160,7 +184,9 @@ def somewhere(scene: Scene) -> Task:
         yield Turn(tuple(Call("read_text_file", {"path": name}) for name in order))
         return Answer(f"The {wanted.name} is {wanted.value}. I found it in {path}.", (wanted.value,))
 
-    return single("somewhere", request, script, ("grep", "read_text_file") if grep else ("list_directory", "read_text_file"))
+    return single(
+        "somewhere", request, script, ("grep", "read_text_file") if grep else ("list_directory", "read_text_file")
+    )
 
 
 _NOTES = {"shopping": "list", "groceries": "list", "todo": "tasks", "packing": "list", "plan": "tasks", "ideas": "tasks",
@@ -171,7 +197,9 @@ def note_items(slots: Slots, kind: str) -> list[str]:
     """What is on a list of this kind."""
     make = {
         "list": lambda: slots.pick([slots.plain_word, slots.plain_word, slots.word])(),
-        "tasks": lambda: f"{slots.pick(['call', 'buy', 'clean', 'fix', 'write', 'check', 'visit', 'order', 'pay'])} {slots.phrase(1, 2)}",
+        "tasks": lambda: (
+            f"{slots.pick(['call', 'buy', 'clean', 'fix', 'write', 'check', 'visit', 'order', 'pay'])} {slots.phrase(1, 2)}"
+        ),
         "people": slots.person,
     }[_NOTES[kind]]
     return [make() for _ in range(slots.rng.randint(1, 6))]
@@ -194,7 +222,9 @@ def note(scene: Scene) -> Task:
     def script() -> Script:
         yield turn("read_text_file", {"path": path})
         joined = ", ".join(items)
-        return Answer(slots.pick([f"{joined}.", f"According to {path}: {joined}.", f"{path} lists: {joined}."]), tuple(items))
+        return Answer(
+            slots.pick([f"{joined}.", f"According to {path}: {joined}.", f"{path} lists: {joined}."]), tuple(items)
+        )
 
     return single("note", scene.say.request(f"notes.{kind}", {"p": path}), script, ("read_text_file",))
 
@@ -208,7 +238,9 @@ def writing(scene: Scene) -> Task:
         content = "\n".join(items) + "\n"
         request = scene.say.request("files.write_lines", {"p": path, "x": ", ".join(items)})
     else:
-        text = slots.pick([slots.sentence, slots.phrase, slots.word, slots.ident, lambda: slots.paragraph(2), slots.sentence])()
+        text = slots.pick(
+            [slots.sentence, slots.phrase, slots.word, slots.ident, lambda: slots.paragraph(2), slots.sentence]
+        )()
         content = text
         request = scene.say.request("files.write", {"p": path, "x": text})
 
@@ -232,7 +264,12 @@ def appending(scene: Scene) -> Task:
 
     def script() -> Script:
         if with_python:
-            yield turn("python", {"code": f"text = open({path!r}).read().rstrip()\nopen({path!r}, 'w').write(text + '\\n' + {extra!r} + '\\n')"})
+            yield turn(
+                "python",
+                {
+                    "code": f"text = open({path!r}).read().rstrip()\nopen({path!r}, 'w').write(text + '\\n' + {extra!r} + '\\n')"
+                },
+            )
         else:
             yield turn("read_text_file", {"path": path})
             yield turn("write_file", {"path": path, "content": wanted + "\n"})
@@ -271,7 +308,9 @@ def replacing(scene: Scene) -> Task:
         said = slots.pick([f"I changed {target.value} to {new} in {path}.", f"Done. {path} now has {new}."])
         return Answer(said, (path,), lambda world: (world.workspace.text(path) or "").strip() == after)
 
-    tools = (("edit_file", "read_text_file") if by_key else ("edit_file",)) if edit else ("read_text_file", "write_file")
+    tools = (
+        (("edit_file", "read_text_file") if by_key else ("edit_file",)) if edit else ("read_text_file", "write_file")
+    )
     return single("edit", request, script, tools)
 
 
@@ -302,8 +341,14 @@ def moving(scene: Scene) -> Task:
             yield turn("python", {"code": f"import os\n{make}os.rename({path!r}, {target!r})"})
         else:
             yield turn("move_file", {"source": path, "destination": target})
-        said = slots.pick([f"I moved {path} to {target}.", f"Done. The file is now {target}."] if into else [f"I renamed {path} to {target}.", f"Done. {path} is now {target}."])
-        return Answer(said, (target,), lambda world: world.workspace.text(target) == text and not world.workspace.has(path))
+        said = slots.pick(
+            [f"I moved {path} to {target}.", f"Done. The file is now {target}."]
+            if into
+            else [f"I renamed {path} to {target}.", f"Done. {path} is now {target}."]
+        )
+        return Answer(
+            said, (target,), lambda world: world.workspace.text(target) == text and not world.workspace.has(path)
+        )
 
     return single("move", request, script, ("python",) if with_python else ("move_file",))
 
@@ -319,9 +364,18 @@ def making_directory(scene: Scene) -> Task:
             yield turn("python", {"code": f"import os\nos.makedirs({folder!r}, exist_ok=True)"})
         else:
             yield turn("create_directory", {"path": folder})
-        return Answer(scene.slots.pick([f"I created the directory {folder}.", f"Done. {folder} is there."]), (folder,), lambda world: (world.workspace.root / folder).is_dir())
+        return Answer(
+            scene.slots.pick([f"I created the directory {folder}.", f"Done. {folder} is there."]),
+            (folder,),
+            lambda world: (world.workspace.root / folder).is_dir(),
+        )
 
-    return single("mkdir", scene.say.request("files.mkdir", {"d": folder}), script, ("python",) if with_python else ("create_directory",))
+    return single(
+        "mkdir",
+        scene.say.request("files.mkdir", {"d": folder}),
+        script,
+        ("python",) if with_python else ("create_directory",),
+    )
 
 
 def deleting(scene: Scene) -> Task:
@@ -331,7 +385,11 @@ def deleting(scene: Scene) -> Task:
 
     def script() -> Script:
         yield turn("python", {"code": f"import os\nos.remove({path!r})"})
-        return Answer(scene.slots.pick([f"I deleted {path}.", f"{path} is deleted."]), (path,), lambda world: not world.workspace.has(path))
+        return Answer(
+            scene.slots.pick([f"I deleted {path}.", f"{path} is deleted."]),
+            (path,),
+            lambda world: not world.workspace.has(path),
+        )
 
     return single("delete", scene.say.request("files.delete", {"p": path}), script, ("python",))
 
@@ -353,7 +411,12 @@ def copying(scene: Scene) -> Task:
         said = slots.pick([f"I copied {path} to {target}.", f"Done. {target} is a copy of {path}."])
         return Answer(said, (target,), lambda world: (world.workspace.text(target) or "").strip() == text.strip())
 
-    return single("copy", scene.say.request("files.copy", {"p": path, "q": target}), script, ("python",) if with_python else ("read_text_file", "write_file"))
+    return single(
+        "copy",
+        scene.say.request("files.copy", {"p": path, "q": target}),
+        script,
+        ("python",) if with_python else ("read_text_file", "write_file"),
+    )
 
 
 def globbing(scene: Scene) -> Task:
@@ -365,7 +428,14 @@ def globbing(scene: Scene) -> Task:
     for _ in range(count):
         path = scene.fresh_path(extension, 0.4)
         if by_name:
-            path = slots.pick([f"{part}.txt", f"{slots.word()}_{part}.md", f"{part}_{slots.integer(1, 99)}.{extension}", f"{slots.directory()}/{part}-{slots.word()}.txt"])
+            path = slots.pick(
+                [
+                    f"{part}.txt",
+                    f"{slots.word()}_{part}.md",
+                    f"{part}_{slots.integer(1, 99)}.{extension}",
+                    f"{slots.directory()}/{part}-{slots.word()}.txt",
+                ]
+            )
             if scene.world.workspace.has(path.split("/")[0]):
                 continue
         scene.world.workspace.put(path, slots.sentence())
@@ -377,13 +447,23 @@ def globbing(scene: Scene) -> Task:
 
     def script() -> Script:
         if with_python:
-            (result,) = yield turn("python", {"code": f"import glob\nprint('\\n'.join(sorted(glob.glob({'**/' + pattern!r}, recursive=True))) or 'none')"})
+            (result,) = yield turn(
+                "python",
+                {
+                    "code": f"import glob\nprint('\\n'.join(sorted(glob.glob({'**/' + pattern!r}, recursive=True))) or 'none')"
+                },
+            )
         else:
             (result,) = yield turn("search_files", {"path": ".", "pattern": pattern})
         if result in ("No matches found", "none"):
-            return Answer(slots.pick([f"There are no files matching {pattern}.", f"I found no files matching {pattern}."]), ("no",))
+            return Answer(
+                slots.pick([f"There are no files matching {pattern}.", f"I found no files matching {pattern}."]),
+                ("no",),
+            )
         found = result.split("\n")
-        return Answer(slots.pick([f"I found: {', '.join(found)}.", f"The matching files are: {', '.join(found)}."]), tuple(found))
+        return Answer(
+            slots.pick([f"I found: {', '.join(found)}.", f"The matching files are: {', '.join(found)}."]), tuple(found)
+        )
 
     return single("glob", request, script, ("python",) if with_python else ("search_files",))
 
@@ -394,8 +474,21 @@ def mentioning(scene: Scene) -> Task:
     word = slots.pick([slots.word, slots.noun, slots.invented, slots.first_name])()
     absent = slots.chance(0.12)
     path = scene.fresh_path(slots.pick(["txt", "md", "log"]), 0.25)
-    line = slots.pick([f"Remember the {word} tomorrow.", f"{slots.first_name()} has a {word}.", f"{word}: {slots.integer()}", f"The {word} is {slots.adjective()}.", f"meeting about {word} on {slots.date()}"])
-    scene.world.workspace.put(path, "\n".join([slots.sentence(), line, slots.sentence()][slots.rng.randint(0, 1) :]) + "\n" if not absent else slots.sentence())
+    line = slots.pick(
+        [
+            f"Remember the {word} tomorrow.",
+            f"{slots.first_name()} has a {word}.",
+            f"{word}: {slots.integer()}",
+            f"The {word} is {slots.adjective()}.",
+            f"meeting about {word} on {slots.date()}",
+        ]
+    )
+    scene.world.workspace.put(
+        path,
+        "\n".join([slots.sentence(), line, slots.sentence()][slots.rng.randint(0, 1) :]) + "\n"
+        if not absent
+        else slots.sentence(),
+    )
     scene.other_files(1, 4)
     with_python = not scene.offers("grep")
     code = (
@@ -413,31 +506,55 @@ def mentioning(scene: Scene) -> Task:
         if not found:
             return Answer(slots.pick([f"No file mentions {word}.", f"I found no file that mentions {word}."]), ("no",))
         if len(found) == 1:
-            return Answer(slots.pick([f"{found[0]} mentions {word}.", f"{word} is mentioned in {found[0]}."]), (found[0],))
+            return Answer(
+                slots.pick([f"{found[0]} mentions {word}.", f"{word} is mentioned in {found[0]}."]), (found[0],)
+            )
         return Answer(f"{word} is mentioned in {', '.join(found)}.", tuple(found))
 
-    return single("grep", scene.say.request("files.grep", {"x": slots.pick([word, word, f"'{word}'"])}), script, ("python",) if with_python else ("grep",))
+    return single(
+        "grep",
+        scene.say.request("files.grep", {"x": slots.pick([word, word, f"'{word}'"])}),
+        script,
+        ("python",) if with_python else ("grep",),
+    )
 
 
 def lines_with(scene: Scene) -> Task:
     slots = scene.slots
     path, word = scene.fresh_path("txt"), slots.word()
     lines = [slots.sentence() for _ in range(slots.rng.randint(3, 14))]
-    lines.insert(slots.rng.randint(0, len(lines)), slots.pick([f"The {word} costs {slots.price()}.", f"{slots.person()} called about the {word}.", f"{word}: {slots.phrase()}"]))
+    lines.insert(
+        slots.rng.randint(0, len(lines)),
+        slots.pick(
+            [
+                f"The {word} costs {slots.price()}.",
+                f"{slots.person()} called about the {word}.",
+                f"{word}: {slots.phrase()}",
+            ]
+        ),
+    )
     scene.world.workspace.put(path, "\n".join(lines) + "\n")
 
     with_python = not scene.offers("grep")
 
     def script() -> Script:
         if with_python:
-            (result,) = yield turn("python", {"code": f"for line in open({path!r}):\n    if {word!r} in line:\n        print(line.strip())"})
+            (result,) = yield turn(
+                "python",
+                {"code": f"for line in open({path!r}):\n    if {word!r} in line:\n        print(line.strip())"},
+            )
             found = result.split("\n")
         else:
             (result,) = yield turn("grep", {"pattern": word, "path": path})
             found = [hit.split(": ", 1)[1] for hit in result.split("\n")]
         return Answer("\n".join(found), tuple(found))
 
-    return single("grep", scene.say.request("files.grep_one", {"x": word, "p": path}), script, ("python",) if with_python else ("grep",))
+    return single(
+        "grep",
+        scene.say.request("files.grep_one", {"x": word, "p": path}),
+        script,
+        ("python",) if with_python else ("grep",),
+    )
 
 
 def existing(scene: Scene) -> Task:
@@ -471,7 +588,9 @@ def size(scene: Scene) -> Task:
             result = info.split("\n")[0].split(": ")[1]
         return Answer(f"{path} has {result} bytes.", (result,))
 
-    return single("size", scene.say.request("files.size", {"p": path}), script, ("python",) if with_python else ("get_file_info",))
+    return single(
+        "size", scene.say.request("files.size", {"p": path}), script, ("python",) if with_python else ("get_file_info",)
+    )
 
 
 def some_lines(scene: Scene) -> Task:
@@ -505,7 +624,12 @@ def both(scene: Scene) -> Task:
             yield Turn((Call("read_text_file", {"path": first}), Call("read_text_file", {"path": second})))
         return Answer(f"{first} says: {a}\n{second} says: {b}", (a, b))
 
-    return single("read_two", scene.say.request("files.both", {"p": first, "q": second}), script, ("read_multiple_files",) if many else ("read_text_file",))
+    return single(
+        "read_two",
+        scene.say.request("files.both", {"p": first, "q": second}),
+        script,
+        ("read_multiple_files",) if many else ("read_text_file",),
+    )
 
 
 def tree(scene: Scene) -> Task:
@@ -527,8 +651,14 @@ def tree(scene: Scene) -> Task:
     def script() -> Script:
         (result,) = yield turn("directory_tree", {"path": "."})
         names = [node["name"] for node in json.loads(result)]
-        inner = [f"{node['name']}: {', '.join(child['name'] for child in node['children'])}" for node in json.loads(result) if node["type"] == "directory"]
-        return Answer("The folders are:\n" + "\n".join(inner) + f"\nAll entries here: {', '.join(names)}.", tuple(names))
+        inner = [
+            f"{node['name']}: {', '.join(child['name'] for child in node['children'])}"
+            for node in json.loads(result)
+            if node["type"] == "directory"
+        ]
+        return Answer(
+            "The folders are:\n" + "\n".join(inner) + f"\nAll entries here: {', '.join(names)}.", tuple(names)
+        )
 
     return single("tree", scene.say.request("files.tree", {}), script, ("directory_tree",))
 
@@ -551,7 +681,12 @@ def list_and_read(scene: Scene) -> Task:
         (content,) = yield turn("read_text_file", {"path": path})
         return Answer(f"{path} says: {content}", (content,))
 
-    return single("list_read", scene.say.request("files.list_and_read", {"e": extension}), script, ("list_directory", "read_text_file"))
+    return single(
+        "list_read",
+        scene.say.request("files.list_and_read", {"e": extension}),
+        script,
+        ("list_directory", "read_text_file"),
+    )
 
 
 def _misspelled(slots: Slots, path: str) -> str:
@@ -564,7 +699,12 @@ def _misspelled(slots: Slots, path: str) -> str:
         return f"{stem}s.{extension}"
     if roll < 0.75:
         return f"{stem}.{slots.pick([e for e in ('txt', 'md', 'csv', 'log', 'text') if e != extension])}"
-    return slots.pick([stem + slots.pick("abcde"), stem.capitalize() if not stem[0].isupper() else stem.lower(), stem + "_old"]) + f".{extension}"
+    return (
+        slots.pick(
+            [stem + slots.pick("abcde"), stem.capitalize() if not stem[0].isupper() else stem.lower(), stem + "_old"]
+        )
+        + f".{extension}"
+    )
 
 
 def missing_file(scene: Scene) -> Task:
@@ -590,10 +730,26 @@ def missing_file(scene: Scene) -> Task:
         (result,) = yield turn("list_directory", {"path": folder}, say)
         names = _names_in(result)
         if not similar:
-            return Answer(slots.pick([f"There is no file {wrong}. The files are: {', '.join(names)}.", f"{wrong} does not exist. I see {', '.join(names)}."]), ("no|not",))
+            return Answer(
+                slots.pick(
+                    [
+                        f"There is no file {wrong}. The files are: {', '.join(names)}.",
+                        f"{wrong} does not exist. I see {', '.join(names)}.",
+                    ]
+                ),
+                ("no|not",),
+            )
         (content,) = yield turn("read_text_file", {"path": path})
         if asks:
-            return Answer(slots.pick([f"{wrong} does not exist, but {path} says the {wanted.name} is {wanted.value}.", f"I found it in {path}: the {wanted.name} is {wanted.value}."]), (wanted.value,))
+            return Answer(
+                slots.pick(
+                    [
+                        f"{wrong} does not exist, but {path} says the {wanted.name} is {wanted.value}.",
+                        f"I found it in {path}: the {wanted.name} is {wanted.value}.",
+                    ]
+                ),
+                (wanted.value,),
+            )
         return Answer(f"{wrong} does not exist, but {path} says:\n{content}", (facts[0].value,))
 
     return single("missing_file", request, script, ("read_text_file", "list_directory"))
@@ -609,7 +765,9 @@ def directory_not_file(scene: Scene) -> Task:
     def script() -> Script:
         yield turn("read_text_file", {"path": folder})
         (result,) = yield turn("list_directory", {"path": folder})
-        return Answer(f"{folder} is a directory. It contains: {', '.join(_names_in(result))}.", tuple(_names_in(result)))
+        return Answer(
+            f"{folder} is a directory. It contains: {', '.join(_names_in(result))}.", tuple(_names_in(result))
+        )
 
     request = scene.say.request("files.read", {"p": folder})
     return single("missing_file", request, script, ("read_text_file", "list_directory"))

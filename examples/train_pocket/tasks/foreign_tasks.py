@@ -89,10 +89,26 @@ def missing_argument(scene: Scene, source: Path = families.TRAINING) -> Task:
     if not _offer(scene, view) or len(required) > 2 or any(p.surfaces for p in required):
         return natural(scene, source)
     clause = family.names[0].replace("_", " ")
-    frames = ["{c}", "{c} please", "can you {c}?", "i want to {c}", "please {c}", "i need to {c}", "help me {c}", "could you {c} for me?"]
+    frames = [
+        "{c}",
+        "{c} please",
+        "can you {c}?",
+        "i want to {c}",
+        "please {c}",
+        "i need to {c}",
+        "help me {c}",
+        "could you {c} for me?",
+    ]
     wanted = " and ".join(f"the {p.name.replace('_', ' ')}" for p in required)
     request = scene.say.roughen(slots.pick(frames).replace("{c}", clause))
-    return single("ask_back", request, says(slots.pick([f"Please tell me {wanted}.", f"What is {wanted}?", f"I need {wanted} for that."]), (required[0].name.replace("_", " ").split()[-1],)))
+    return single(
+        "ask_back",
+        request,
+        says(
+            slots.pick([f"Please tell me {wanted}.", f"What is {wanted}?", f"I need {wanted} for that."]),
+            (required[0].name.replace("_", " ").split()[-1],),
+        ),
+    )
 
 
 def combined(scene: Scene) -> Task:
@@ -107,20 +123,50 @@ def _thing_slot(slots: Slots) -> tuple[str, str]:
 
 def _lookup_view(slots: Slots, thing: str, attribute: str, parameter: str) -> View:
     spoken = attribute.replace("_", " ")
-    name = slots.pick([f"get_{thing}_{attribute}", f"{thing}_{attribute}", f"{attribute}_of_{thing}", f"lookup_{attribute}", f"find_{thing}_{attribute}", f"get_{attribute}", f"{thing}_{attribute}_lookup", f"query_{attribute}"])
-    description = slots.pick([f"Get the {spoken} of a {thing}.", f"Look up a {thing}'s {spoken}.", f"Returns the {spoken} for a given {thing}.", f"{spoken.capitalize()} of a {thing}.", f"Find out the {spoken} of one {thing}."])
+    name = slots.pick(
+        [
+            f"get_{thing}_{attribute}",
+            f"{thing}_{attribute}",
+            f"{attribute}_of_{thing}",
+            f"lookup_{attribute}",
+            f"find_{thing}_{attribute}",
+            f"get_{attribute}",
+            f"{thing}_{attribute}_lookup",
+            f"query_{attribute}",
+        ]
+    )
+    description = slots.pick(
+        [
+            f"Get the {spoken} of a {thing}.",
+            f"Look up a {thing}'s {spoken}.",
+            f"Returns the {spoken} for a given {thing}.",
+            f"{spoken.capitalize()} of a {thing}.",
+            f"Find out the {spoken} of one {thing}.",
+        ]
+    )
     schema: dict[str, Any] = {"type": "string"}
     if slots.chance(0.8):
-        schema["description"] = slots.pick([f"The {thing}", f"Name or id of the {thing}", f"Which {thing}", f"{thing.capitalize()} to look up"])
+        schema["description"] = slots.pick(
+            [f"The {thing}", f"Name or id of the {thing}", f"Which {thing}", f"{thing.capitalize()} to look up"]
+        )
     properties = {parameter: schema}
     if slots.chance(0.25):
-        properties[slots.pick(["limit", "verbose", "language", "format", "units"])] = {"type": slots.pick(["integer", "boolean", "string"]), "description": "Optional"}
-    function = {"name": decorate(name, slots), "description": description, "parameters": {"type": "object", "properties": properties, "required": [parameter]}}
+        properties[slots.pick(["limit", "verbose", "language", "format", "units"])] = {
+            "type": slots.pick(["integer", "boolean", "string"]),
+            "description": "Optional",
+        }
+    function = {
+        "name": decorate(name, slots),
+        "description": description,
+        "parameters": {"type": "object", "properties": properties, "required": [parameter]},
+    }
     return View(f"lookup:{thing}:{attribute}", function, {"thing": parameter})
 
 
 def _parameter_name(slots: Slots, thing: str) -> str:
-    return slots.pick([thing, f"{thing}_name", f"{thing}_id", "name", "id", "query", "target", f"the_{thing}", slots.invented()])
+    return slots.pick(
+        [thing, f"{thing}_name", f"{thing}_id", "name", "id", "query", "target", f"the_{thing}", slots.invented()]
+    )
 
 
 def _lookup(scene: Scene) -> Task:
@@ -132,7 +178,12 @@ def _lookup(scene: Scene) -> Task:
         return invented(scene)
     attributes = list(_combinations()["attributes"])
     for _ in range(slots.pick([0, 1, 2, 3])):
-        other = _lookup_view(slots, thing if slots.chance(0.6) else _thing_slot(slots)[0], slots.pick(attributes), _parameter_name(slots, thing))
+        other = _lookup_view(
+            slots,
+            thing if slots.chance(0.6) else _thing_slot(slots)[0],
+            slots.pick(attributes),
+            _parameter_name(slots, thing),
+        )
         if other.tool.split(":")[2] != attribute:
             _offer(scene, other)
     identity = slots.fill(slot)
@@ -165,10 +216,14 @@ def _result(slots: Slots, values: dict[str, str]) -> str:
     if roll < 0.45:
         return json.dumps({name: _number(slots, value) for name, value in values.items()}, ensure_ascii=False)
     if roll < 0.6:
-        return json.dumps({slots.pick(["status", "ok", "code"]): slots.pick(["ok", True, 200]), **values}, ensure_ascii=False)
+        return json.dumps(
+            {slots.pick(["status", "ok", "code"]): slots.pick(["ok", True, 200]), **values}, ensure_ascii=False
+        )
     if roll < 0.8:
         return "\n".join(f"{name}: {value}" for name, value in values.items())
-    return next(iter(values.values())) if roll < 0.9 else ". ".join(f"{name} is {value}" for name, value in values.items())
+    return (
+        next(iter(values.values())) if roll < 0.9 else ". ".join(f"{name} is {value}" for name, value in values.items())
+    )
 
 
 def _number(slots: Slots, value: str) -> str | int | float:
@@ -188,12 +243,19 @@ def _action(scene: Scene) -> Task:
     thing, slot = _thing_slot(slots)
     details = slots.rng.sample(list(_combinations()["details"].items()), slots.pick([0, 1, 1, 2]))
     main = _parameter_name(slots, thing)
-    properties: dict[str, Any] = {main: {"type": "string", "description": slots.pick([f"The {thing}", f"Which {thing}", f"Name or id of the {thing}"])}}
+    properties: dict[str, Any] = {
+        main: {
+            "type": "string",
+            "description": slots.pick([f"The {thing}", f"Which {thing}", f"Name or id of the {thing}"]),
+        }
+    }
     required, shown = [main], {"thing": main}
     arguments: dict[str, Any] = {"thing": slots.fill(slot)}
     phrases = []
     for name, detail in details:
-        own = slots.pick([name, name, f"{name}_{slots.pick(['value', 'text', 'param'])}", f"{verb}_{name}", slots.invented()])
+        own = slots.pick(
+            [name, name, f"{name}_{slots.pick(['value', 'text', 'param'])}", f"{verb}_{name}", slots.invented()]
+        )
         if own in properties:
             continue
         schema = {"type": detail["type"], "description": detail["description"]}
@@ -208,15 +270,27 @@ def _action(scene: Scene) -> Task:
         phrase, value = _detail(slots, detail)
         arguments[name] = value
         phrases.append(phrase)
-    name = decorate(slots.pick([f"{verb}_{thing}", f"{thing}_{verb}", f"{verb}_{thing}s", f"do_{verb}", f"{verb}"]), slots)
-    description = slots.pick([f"{verb.capitalize()} a {thing}.", f"{verb.capitalize()}s the given {thing}.", f"Used to {verb} one {thing}."])
-    function = {"name": name, "description": description, "parameters": {"type": "object", "properties": properties, "required": required}}
+    name = decorate(
+        slots.pick([f"{verb}_{thing}", f"{thing}_{verb}", f"{verb}_{thing}s", f"do_{verb}", f"{verb}"]), slots
+    )
+    description = slots.pick(
+        [f"{verb.capitalize()} a {thing}.", f"{verb.capitalize()}s the given {thing}.", f"Used to {verb} one {thing}."]
+    )
+    function = {
+        "name": name,
+        "description": description,
+        "parameters": {"type": "object", "properties": properties, "required": required},
+    }
     view = View(f"action:{verb}:{thing}", function, shown)
     if not _offer(scene, view):
         return invented(scene)
     for other in slots.rng.sample(list(_combinations()["actions"]), slots.pick([0, 1, 2])):
         if other != verb:
-            neighbour = {"name": f"{other}_{thing}", "description": f"{other.capitalize()} a {thing}.", "parameters": {"type": "object", "properties": {main: properties[main]}, "required": [main]}}
+            neighbour = {
+                "name": f"{other}_{thing}",
+                "description": f"{other.capitalize()} a {thing}.",
+                "parameters": {"type": "object", "properties": {main: properties[main]}, "required": [main]},
+            }
             _offer(scene, View(f"action:{other}:{thing}", neighbour, {"thing": main}))
     reference = slots.ident()
     result = _result(slots, {slots.pick(["reference", "id", "confirmation", "number"]): reference})
@@ -228,7 +302,9 @@ def _action(scene: Scene) -> Task:
 
     def script() -> Script:
         yield turn(view.tool, arguments)
-        done = slots.pick([f"Done. The reference is {reference}.", f"I did that for {identity}; the reference is {reference}."])
+        done = slots.pick(
+            [f"Done. The reference is {reference}.", f"I did that for {identity}; the reference is {reference}."]
+        )
         return Answer(done, (reference,))
 
     return single("natural", request, script)
@@ -262,17 +338,40 @@ def _invented_view(scene: Scene) -> tuple[View, dict[str, dict[str, Any]]]:
     verb, noun = slots.rare().lower() or "blor", slots.rare().lower() or "fim"
     if slots.chance(0.3):
         verb = slots.pick(["get", "make", "check", "find", "run", "set", "count", "read"])
-    name = slots.pick([f"{verb}_{noun}", f"{verb}{noun.capitalize()}", f"{noun}_{verb}", noun, f"{noun}.{verb}".replace(".", "-")])
+    name = slots.pick(
+        [f"{verb}_{noun}", f"{verb}{noun.capitalize()}", f"{noun}_{verb}", noun, f"{noun}.{verb}".replace(".", "-")]
+    )
     properties: dict[str, dict[str, Any]] = {}
     for _ in range(slots.pick([1, 1, 2, 2, 3, 4])):
-        parameter = slots.pick([slots.rare().lower(), slots.word().lower(), slots.noun(), f"{slots.noun()}_{slots.pick(['id', 'name', 'count', 'level'])}"]) or "x"
+        parameter = (
+            slots.pick(
+                [
+                    slots.rare().lower(),
+                    slots.word().lower(),
+                    slots.noun(),
+                    f"{slots.noun()}_{slots.pick(['id', 'name', 'count', 'level'])}",
+                ]
+            )
+            or "x"
+        )
         kind = slots.rng.choices(["string", "integer", "number", "boolean", "enum"], [5, 3, 1, 1, 1.5])[0]
-        schema: dict[str, Any] = {"type": "string", "enum": [slots.word().lower() for _ in range(3)]} if kind == "enum" else {"type": kind}
+        schema: dict[str, Any] = (
+            {"type": "string", "enum": [slots.word().lower() for _ in range(3)]} if kind == "enum" else {"type": kind}
+        )
         if slots.chance(0.7):
-            schema["description"] = slots.pick([slots.phrase(1, 3).capitalize(), f"The {slots.word()}", f"{slots.word().capitalize()} of the {noun}"])
+            schema["description"] = slots.pick(
+                [slots.phrase(1, 3).capitalize(), f"The {slots.word()}", f"{slots.word().capitalize()} of the {noun}"]
+            )
         properties[parameter] = schema
     required = [parameter for parameter in properties if slots.chance(0.75)]
-    description = slots.pick([f"{verb.capitalize()} a {noun}.", f"{verb.capitalize()}s the {noun} of a {slots.word()}.", slots.sentence(), f"{slots.word().capitalize()} {noun} tool."])
+    description = slots.pick(
+        [
+            f"{verb.capitalize()} a {noun}.",
+            f"{verb.capitalize()}s the {noun} of a {slots.word()}.",
+            slots.sentence(),
+            f"{slots.word().capitalize()} {noun} tool.",
+        ]
+    )
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         parameters["required"] = required
@@ -288,7 +387,19 @@ def _invented_value(slots: Slots, schema: dict[str, Any]) -> Any:
         return slots.decimal()
     if schema["type"] == "boolean":
         return slots.chance(0.5)
-    return slots.pick([slots.word, slots.word, slots.ident, slots.person, slots.phrase, slots.city, slots.email, slots.date, slots.file_name])()
+    return slots.pick(
+        [
+            slots.word,
+            slots.word,
+            slots.ident,
+            slots.person,
+            slots.phrase,
+            slots.city,
+            slots.email,
+            slots.date,
+            slots.file_name,
+        ]
+    )()
 
 
 def _arguments(slots: Slots, view: View, properties: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -338,7 +449,12 @@ def invented(scene: Scene) -> Task:
 
 def _invented_values(slots: Slots) -> dict[str, str]:
     count = slots.pick([1, 1, 1, 2])
-    return {slots.pick([slots.word().lower(), slots.noun(), "result", "value"]) + ("" if i == 0 else "2"): slots.pick([slots.word, slots.ident, slots.phrase, slots.price, slots.date, lambda: str(slots.integer())])() for i in range(count)}
+    return {
+        slots.pick([slots.word().lower(), slots.noun(), "result", "value"]) + ("" if i == 0 else "2"): slots.pick(
+            [slots.word, slots.ident, slots.phrase, slots.price, slots.date, lambda: str(slots.integer())]
+        )()
+        for i in range(count)
+    }
 
 
 def _state(values: dict[str, str]) -> str:
@@ -349,7 +465,14 @@ def parallel_invented(scene: Scene) -> Task:
     """The same nonsense tool for two or three things."""
     slots = scene.slots
     view, properties = _invented_view(scene)
-    name = next((p for p, schema in properties.items() if schema == {"type": "string"} or (schema["type"] == "string" and "enum" not in schema)), None)
+    name = next(
+        (
+            p
+            for p, schema in properties.items()
+            if schema == {"type": "string"} or (schema["type"] == "string" and "enum" not in schema)
+        ),
+        None,
+    )
     if name is None or any(required != name for required in view.schema.get("required", [])) or not _offer(scene, view):
         return invented(scene)
     things = [slots.pick([slots.word, slots.city, slots.person, slots.ident])() for _ in range(slots.pick([2, 2, 3]))]
@@ -364,7 +487,9 @@ def parallel_invented(scene: Scene) -> Task:
 
     def script() -> Script:
         yield Turn(tuple(Call(view.tool, {name: thing}) for thing in things))
-        return Answer(" ".join(f"{thing}: {value}." for thing, value in zip(things, values, strict=True)), tuple(values))
+        return Answer(
+            " ".join(f"{thing}: {value}." for thing, value in zip(things, values, strict=True)), tuple(values)
+        )
 
     return single("parallel", request, script)
 
@@ -385,7 +510,9 @@ def chained_invented(scene: Scene) -> Task:
     scene.world.foreign.append(ForeignCall(second.tool, {text[0]: middle}, _result(slots, values)))
     frames = ["call {t} with {a}, then pass the {l} to {u}", "{t} with {a} and give the {l} to {u}", "first {t} ({a}), then use its {l} in {u}", "run {u} on the {l} that {t} gives for {a}",
               "use {t} with {a}; feed the {l} into {u}", "take the {l} of {t} with {a} and call {u} with it", "get the {l} from {t} ({a}) and use it for {u}"]  # fmt: skip
-    request = scene.say.finish(scene.say.choose(frames), {"t": first.name, "u": second.name, "l": label, "a": _worded(slots, arguments)})
+    request = scene.say.finish(
+        scene.say.choose(frames), {"t": first.name, "u": second.name, "l": label, "a": _worded(slots, arguments)}
+    )
 
     def script() -> Script:
         yield turn(first.tool, arguments)
@@ -402,8 +529,26 @@ def tool_error(scene: Scene) -> Task:
     if not _offer(scene, families.view(family, slots)):
         return combined(scene)
     used = families.use(family, slots, scene.say)
-    reason = slots.pick(["not found", "permission denied", "service unavailable", f"unknown {slots.word()}", "rate limit exceeded", "timeout", f"no {slots.noun()} available", "invalid value"])
-    result = slots.pick([f"Error: {reason}", json.dumps({"error": reason}), f"Error: {reason}.", json.dumps({"ok": False, "message": reason})])
+    reason = slots.pick(
+        [
+            "not found",
+            "permission denied",
+            "service unavailable",
+            f"unknown {slots.word()}",
+            "rate limit exceeded",
+            "timeout",
+            f"no {slots.noun()} available",
+            "invalid value",
+        ]
+    )
+    result = slots.pick(
+        [
+            f"Error: {reason}",
+            json.dumps({"error": reason}),
+            f"Error: {reason}.",
+            json.dumps({"ok": False, "message": reason}),
+        ]
+    )
     scene.world.foreign.append(ForeignCall(f"family:{family.id}", used.arguments, result))
 
     def script() -> Script:
@@ -420,7 +565,9 @@ def distractor(slots: Slots) -> View:
         return families.view(slots.pick(families.load(families.TRAINING)), slots)
     if roll < 0.75:
         thing, _ = _thing_slot(slots)
-        return _lookup_view(slots, thing, slots.pick(list(_combinations()["attributes"])), _parameter_name(slots, thing))
+        return _lookup_view(
+            slots, thing, slots.pick(list(_combinations()["attributes"])), _parameter_name(slots, thing)
+        )
     verb, thing = slots.pick(list(_combinations()["actions"])), _thing_slot(slots)[0]
     parameter = _parameter_name(slots, thing)
     function = {"name": decorate(f"{verb}_{thing}", slots), "description": f"{verb.capitalize()} a {thing}.",

@@ -183,7 +183,9 @@ def compose(scene: Scene) -> Task:
     head, _, last = drawn.code.rpartition("\n")
     final = fill(code.replace("{E}", last), extra)
     whole = f"{head}\n{final}" if head else final
-    request = scene.say.finish(drawn.template.rstrip("?. ") + scene.slots.pick(_JOINS) + words, {**drawn.values, **extra})
+    request = scene.say.finish(
+        drawn.template.rstrip("?. ") + scene.slots.pick(_JOINS) + words, {**drawn.values, **extra}
+    )
 
     def script() -> Script:
         (result,) = yield turn("python", {"code": shown_code(scene.slots, whole)})
@@ -195,7 +197,16 @@ def compose(scene: Scene) -> Task:
 
 
 _FOLLOW_UPS = [
-    (["now multiply that by {k}", "times {k}?", "and multiplied by {k}?", "multiply it by {k}", "what's that times {k}?"], "{r} * {k}"),
+    (
+        [
+            "now multiply that by {k}",
+            "times {k}?",
+            "and multiplied by {k}?",
+            "multiply it by {k}",
+            "what's that times {k}?",
+        ],
+        "{r} * {k}",
+    ),
     (["add {k} to that", "plus {k}?", "and if you add {k}?", "now add {k}", "what's that plus {k}?"], "{r} + {k}"),
     (["subtract {k} from it", "minus {k}?", "now take away {k}", "what's that minus {k}?"], "{r} - {k}"),
     (["divide that by {k}", "and divided by {k}?", "now split it by {k}"], "round({r} / {k}, 4)"),
@@ -238,7 +249,16 @@ def variables(scene: Scene) -> Task:
     is_list = slots.chance(0.5)
     numbers = [slots.rng.randint(1, 99) for _ in range(slots.rng.randint(3, 6))]
     literal = str(numbers) if is_list else str(slots.integer(2, 9999))
-    set_it = slots.pick(["set {n} to {v}", "let {n} be {v}", "define {n} = {v}", "store {v} in the variable {n}", "in python, {n} = {v}", "remember {n} = {v}"])
+    set_it = slots.pick(
+        [
+            "set {n} to {v}",
+            "let {n} be {v}",
+            "define {n} = {v}",
+            "store {v} in the variable {n}",
+            "in python, {n} = {v}",
+            "remember {n} = {v}",
+        ]
+    )
 
     def define() -> Script:
         yield turn("python", {"code": f"{name} = {literal}"})
@@ -256,7 +276,9 @@ def variables(scene: Scene) -> Task:
             (result,) = yield turn("python", {"code": shown_code(slots, fill(code, {"n": name, "k": k}))})
             shown = shown_result(result)
             if shown in ("True", "False"):
-                return Answer(f"{'Yes' if shown == 'True' else 'No'}, {name} is {'' if shown == 'True' else 'not '}greater than {k}.")
+                return Answer(
+                    f"{'Yes' if shown == 'True' else 'No'}, {name} is {'' if shown == 'True' else 'not '}greater than {k}."
+                )
             return Answer(f"The result is {shown}.", (shown,) if "," not in shown else tuple(shown.split(", ")))
 
         rounds.append(Round(scene.say.finish(wording, {"n": name, "k": k}), use))
@@ -305,7 +327,9 @@ def given_code(scene: Scene) -> Task:
         (result,) = yield turn("python", {"code": code})
         if failed(result):
             error = last_line(result)
-            return Answer(scene.slots.pick([f"The code fails with {error}.", f"It raises {error}."]), (error.split(":")[0],))
+            return Answer(
+                scene.slots.pick([f"The code fails with {error}.", f"It raises {error}."]), (error.split(":")[0],)
+            )
         joined = result if "\n" not in result else "\n" + result
         return Answer(f"The output is: {joined}", tuple(result.split("\n")))
 
@@ -322,7 +346,11 @@ def _break(slots: Slots, code: str) -> str | None:
     target = re.search(r"\b(sum|len|max|min|sorted|round|print|abs)\(", code)
     if target:
         word = target[1]
-        return code.replace(word + "(", word[:-1] + word[-1] * 2 + "(", 1) if slots.chance(0.5) else code.replace(word + "(", word[:-1] + "(", 1)
+        return (
+            code.replace(word + "(", word[:-1] + word[-1] * 2 + "(", 1)
+            if slots.chance(0.5)
+            else code.replace(word + "(", word[:-1] + "(", 1)
+        )
     return None
 
 
@@ -338,20 +366,38 @@ def repair(scene: Scene) -> Task:
             if not failed(result):
                 return answer_for(scene, drawn, result)
             error = last_line(result)
-            say = scene.slots.pick(["", f"The code failed with {error.split(':')[0]}. Let me fix it.", "Let me fix that."])
+            say = scene.slots.pick(
+                ["", f"The code failed with {error.split(':')[0]}. Let me fix it.", "Let me fix that."]
+            )
             (result,) = yield turn("python", {"code": code}, say)
         else:
             (result,) = yield turn("python", {"code": code})
-        return answer_for(scene, drawn, result) if not failed(result) else Answer(f"The code failed with {last_line(result)}.")
+        return (
+            answer_for(scene, drawn, result)
+            if not failed(result)
+            else Answer(f"The code failed with {last_line(result)}.")
+        )
 
     return single("python_repair", scene.say.finish(drawn.template, drawn.values), script, ("python",))
 
 
 def several(scene: Scene) -> Task:
     """Two separate computations asked for at once."""
-    pair = [draw_operation(scene, lambda operation: operation.name in _NUMERIC and operation.wordings.noun_phrases.train != []) for _ in range(2)]
+    pair = [
+        draw_operation(
+            scene, lambda operation: operation.name in _NUMERIC and operation.wordings.noun_phrases.train != []
+        )
+        for _ in range(2)
+    ]
     phrases = [fill(scene.slots.pick(d.operation.wordings.noun_phrases.train), d.values) for d in pair]
-    frames = ["what is {a} and what is {b}?", "give me {a} and {b}", "tell me {a}, and also {b}", "i need {a} as well as {b}", "compute {a}. also compute {b}", "{a}? and {b}?"]
+    frames = [
+        "what is {a} and what is {b}?",
+        "give me {a} and {b}",
+        "tell me {a}, and also {b}",
+        "i need {a} as well as {b}",
+        "compute {a}. also compute {b}",
+        "{a}? and {b}?",
+    ]
     request = scene.say.finish(scene.say.choose(frames), {"a": phrases[0], "b": phrases[1]})
 
     def script() -> Script:

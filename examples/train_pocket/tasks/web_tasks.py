@@ -42,9 +42,17 @@ _NATURAL = {
     "author": ["who wrote {n}?", "who is the author of {n}?", "by whom is {n}?"],
     "ceo": ["who runs {n}?", "who leads {n}?", "who is the boss of {n}?"],
     "mayor": ["who is the mayor of {n}?", "who governs {n}?"],
-    "population": ["how many people live in {n}?", "how many inhabitants does {n} have?", "how big is the population of {n}?"],
+    "population": [
+        "how many people live in {n}?",
+        "how many inhabitants does {n} have?",
+        "how big is the population of {n}?",
+    ],
     "price": ["how much is {n}?", "what does {n} cost?", "how much do i pay for {n}?"],
-    "founding year": ["when was {n} founded?", "how old is {n}? when was it founded?", "in which year was {n} founded?"],
+    "founding year": [
+        "when was {n} founded?",
+        "how old is {n}? when was it founded?",
+        "in which year was {n} founded?",
+    ],
     "year": ["when was {n} published?", "what year is {n} from?", "when did {n} come out?"],
     "birth date": ["when was {n} born?", "what's {n}'s birthday?"],
     "headquarters": ["where is {n} based?", "where does {n} have its headquarters?"],
@@ -85,8 +93,18 @@ def _page(scene: Scene) -> tuple[str, Page, list[Fact]]:
     lines = [slots.pick([f"{subject} is a {slots.adjective()} {kind}.", slots.sentence(), subject])]
     style = slots.pick(["colon", "sentence", "mixed"])
     for fact in facts:
-        sentence = slots.pick([f"The {fact.name} is {fact.value}.", f"Its {fact.name} is {fact.value}.", f"The {fact.name} of {subject} is {fact.value}."])
-        lines.append(f"{fact.name.capitalize()}: {fact.value}" if style == "colon" or (style == "mixed" and slots.chance(0.5)) else sentence)
+        sentence = slots.pick(
+            [
+                f"The {fact.name} is {fact.value}.",
+                f"Its {fact.name} is {fact.value}.",
+                f"The {fact.name} of {subject} is {fact.value}.",
+            ]
+        )
+        lines.append(
+            f"{fact.name.capitalize()}: {fact.value}"
+            if style == "colon" or (style == "mixed" and slots.chance(0.5))
+            else sentence
+        )
         if slots.chance(0.2):
             lines.append(slots.sentence())
     site = slots.domain()
@@ -128,16 +146,26 @@ def page_field(scene: Scene) -> Task:
     natural = fact.name in _NATURAL and slots.chance(0.3)
     if natural:
         frames = ["{a} see {u}", "open {u}: {a}", "{a} it's on {u}", "look at {u}. {a}", "check {u}, {a}"]
-        request = scene.say.finish(scene.say.choose(frames), {"a": slots.pick(_NATURAL[fact.name]).replace("{n}", slots.pick([subject, "it", subject])), "u": url})
+        request = scene.say.finish(
+            scene.say.choose(frames),
+            {"a": slots.pick(_NATURAL[fact.name]).replace("{n}", slots.pick([subject, "it", subject])), "u": url},
+        )
     else:
         request = scene.say.request("web.page_title" if title else "web.page_field", {"u": url, "k": fact.ask(scene)})
 
     def script() -> Script:
         yield turn("open", {"id": url})
         if title and not natural:
-            return Answer(slots.pick([f'The title is "{page.title}".', f"The page title is {page.title}."]), (page.title,))
+            return Answer(
+                slots.pick([f'The title is "{page.title}".', f"The page title is {page.title}."]), (page.title,)
+            )
         if absent:
-            return Answer(slots.pick([f"The page does not mention the {fact.name}.", f"I could not find the {fact.name} on {url}."]), ("not",))
+            return Answer(
+                slots.pick(
+                    [f"The page does not mention the {fact.name}.", f"I could not find the {fact.name} on {url}."]
+                ),
+                ("not",),
+            )
         return Answer(fact_answer(slots, fact), (fact.value,))
 
     return single("open", request, script, ("open",))
@@ -154,8 +182,19 @@ def search_field(scene: Scene) -> Task:
     if missing:
         subject = f"{slots.rare().capitalize()} {slots.rare().capitalize()}"
     if fact.name in _NATURAL and slots.chance(0.5):
-        frames = ["{a}", "{a} look it up", "{a} search the web", "{a} find it online", "please look up: {a}", "google {a}", "can you check online: {a}", "search: {a}"]
-        request = scene.say.finish(scene.say.choose(frames), {"a": slots.pick(_NATURAL[fact.name]).replace("{n}", subject)})
+        frames = [
+            "{a}",
+            "{a} look it up",
+            "{a} search the web",
+            "{a} find it online",
+            "please look up: {a}",
+            "google {a}",
+            "can you check online: {a}",
+            "search: {a}",
+        ]
+        request = scene.say.finish(
+            scene.say.choose(frames), {"a": slots.pick(_NATURAL[fact.name]).replace("{n}", subject)}
+        )
     else:
         request = scene.say.request("web.search_field", {"k": fact.ask(scene), "n": subject})
     query = f"{subject} {fact.name}"
@@ -164,9 +203,19 @@ def search_field(scene: Scene) -> Task:
         (result,) = yield turn("search", {"query": query})
         link = _link_to(result, page.title)
         if missing or link is None:
-            return Answer(slots.pick([f"I found nothing about {subject}.", f"The search gave no results for {subject}."]), ("no",))
+            return Answer(
+                slots.pick([f"I found nothing about {subject}.", f"The search gave no results for {subject}."]), ("no",)
+            )
         yield turn("open", {"id": link})
-        return Answer(slots.pick([f"The {fact.name} of {subject} is {fact.value}.", f"According to {page.url}, the {fact.name} is {fact.value}."]), (fact.value,))
+        return Answer(
+            slots.pick(
+                [
+                    f"The {fact.name} of {subject} is {fact.value}.",
+                    f"According to {page.url}, the {fact.name} is {fact.value}.",
+                ]
+            ),
+            (fact.value,),
+        )
 
     return single("search", request, script, ("search", "open"))
 
@@ -185,8 +234,12 @@ def follow(scene: Scene) -> Task:
     scene.world.web.add(target)
     fact = slots.pick(facts)
     _, start, _ = _page(scene)
-    label = slots.pick([target.title, fact.name.capitalize(), "Details", "Contact", "About", "More", slots.phrase(1, 2).capitalize()])
-    start.links = [(label, target.url)] + [(slots.phrase(1, 2).capitalize(), page.url) for page in _more_pages(scene, 1, 3)]
+    label = slots.pick(
+        [target.title, fact.name.capitalize(), "Details", "Contact", "About", "More", slots.phrase(1, 2).capitalize()]
+    )
+    start.links = [(label, target.url)] + [
+        (slots.phrase(1, 2).capitalize(), page.url) for page in _more_pages(scene, 1, 3)
+    ]
     slots.rng.shuffle(start.links)
     scene.world.web.add(start)
     number = [url for _, url in start.links].index(target.url)
@@ -197,7 +250,9 @@ def follow(scene: Scene) -> Task:
         yield turn("open", {"id": number})
         return Answer(fact_answer(slots, fact), (fact.value,))
 
-    return single("follow", scene.say.request("web.follow", {"u": url, "t": label, "k": fact.ask(scene)}), script, ("open",))
+    return single(
+        "follow", scene.say.request("web.follow", {"u": url, "t": label, "k": fact.ask(scene)}), script, ("open",)
+    )
 
 
 def find_text(scene: Scene) -> Task:
@@ -229,16 +284,27 @@ def save_field(scene: Scene) -> Task:
     def script() -> Script:
         yield turn("open", {"id": url})
         yield turn("write_file", {"path": path, "content": fact.value})
-        return Answer(f"The {fact.name} is {fact.value}. I saved it to {path}.", (path,), lambda world: (world.workspace.text(path) or "").strip() == fact.value)
+        return Answer(
+            f"The {fact.name} is {fact.value}. I saved it to {path}.",
+            (path,),
+            lambda world: (world.workspace.text(path) or "").strip() == fact.value,
+        )
 
-    return single("web_save", scene.say.request("web.save", {"u": url, "k": fact.ask(scene), "p": path}), script, ("open", "write_file"))
+    return single(
+        "web_save",
+        scene.say.request("web.save", {"u": url, "k": fact.ask(scene), "p": path}),
+        script,
+        ("open", "write_file"),
+    )
 
 
 def price_times(scene: Scene) -> Task:
     slots = scene.slots
     _, page, _ = _page(scene)
     price = slots.price()
-    page.lines = [line for line in page.lines if "rice" not in line] + [slots.pick([f"Price: ${price}", f"The price is ${price}.", f"It costs ${price}."])]
+    page.lines = [line for line in page.lines if "rice" not in line] + [
+        slots.pick([f"Price: ${price}", f"The price is ${price}.", f"It costs ${price}."])
+    ]
     scene.world.web.add(page)
     url, count = _typed(slots, page.url), slots.integer(2, 200)
 
@@ -248,7 +314,9 @@ def price_times(scene: Scene) -> Task:
         shown = result.removesuffix(".0")
         return Answer(slots.pick([f"{count} pieces cost ${shown}.", f"The total is ${shown}."]), (shown,))
 
-    return single("web_compute", scene.say.request("web.compute", {"u": url, "n": str(count)}), script, ("open", "python"))
+    return single(
+        "web_compute", scene.say.request("web.compute", {"u": url, "n": str(count)}), script, ("open", "python")
+    )
 
 
 def page_gone(scene: Scene) -> Task:
@@ -260,14 +328,22 @@ def page_gone(scene: Scene) -> Task:
     found = slots.chance(0.7)
     if found:
         scene.world.web.add(page)
-    about = slots.pick([f"{fact.ask(scene)} of {subject}", fact.ask(scene)]) if not found else f"{fact.ask(scene)} of {subject}"
+    about = (
+        slots.pick([f"{fact.ask(scene)} of {subject}", fact.ask(scene)])
+        if not found
+        else f"{fact.ask(scene)} of {subject}"
+    )
     request = scene.say.request("web.page_field", {"u": url, "k": about})
 
     def script() -> Script:
         yield turn("open", {"id": url})
         if not found and subject not in about:
             return Answer(f"I could not open {url}.", ("could not|cannot|not",))
-        (result,) = yield turn("search", {"query": f"{subject} {fact.name}"}, slots.pick(["", "That page could not be opened. Let me search."]))
+        (result,) = yield turn(
+            "search",
+            {"query": f"{subject} {fact.name}"},
+            slots.pick(["", "That page could not be opened. Let me search."]),
+        )
         link = _link_to(result, page.title)
         if link is None:
             return Answer(f"I could not open {url}, and the search found nothing about {subject}.", ("could not|not",))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+from typing import Any
 
 import psutil
 import pytest
@@ -17,8 +18,9 @@ def config(reference, **options):
     return EngineConfig(model=str(reference.folder), dtype="float32", kv_tokens=2000, max_running=8, **options)
 
 
-def request(name: str, prompt: list[int], **sampling) -> Request:
-    return Request(id=name, prompt=prompt, sampling=SamplingParams(**({"temperature": 0.0} | sampling)))
+def request(name: str, prompt: list[int], **sampling: Any) -> Request:
+    sampling.setdefault("temperature", 0.0)
+    return Request(id=name, prompt=prompt, sampling=SamplingParams(**sampling))
 
 
 async def tokens_of(stream) -> list[int]:
