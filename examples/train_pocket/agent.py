@@ -54,7 +54,7 @@ def drive(runs: Sequence[Run], generate: Generate, *, strict: bool = True) -> No
                 [prompt(run.messages, run.world.toolbox.lines()) for run in active],
                 [run.world.toolbox for run in active],
             )
-            list(pool.map(lambda pair: _advance(*pair, strict), zip(active, texts, strict=True)))
+            list(pool.map(lambda run, text: _advance(run, text, strict), active, texts))
 
 
 def _advance(run: Run, text: str, strict: bool) -> None:

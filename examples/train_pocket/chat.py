@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, Required, TypedDict
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TAGS = [
@@ -47,8 +47,8 @@ class ToolCall(TypedDict):
 class Message(TypedDict, total=False):
     """An OpenAI chat message. ``trained`` is ours: False for a turn that the model must not imitate."""
 
-    role: str
-    content: str
+    role: Required[str]
+    content: Required[str]
     tool_calls: list[ToolCall]
     trained: bool
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,14 +14,6 @@ END = 2  # <|im_end|>
 _PREFILL_TOKENS = 200_000  # of one prefill batch, padding included
 
 
-class Constraint(Protocol):
-    """Restricts one sequence's tokens. ``allowed`` gives a boolean mask over the vocabulary, or None for all."""
-
-    def allowed(self) -> Tensor | None: ...
-
-    def accept(self, token: int) -> None: ...
-
-
 class Decoder:
     """Continues prompts greedily."""
 
@@ -32,9 +23,7 @@ class Decoder:
         self._device = next(model.parameters()).device
 
     @torch.no_grad()
-    def generate(
-        self, prompts: Sequence[list[int]], limit: int, constraints: Sequence[Constraint] | None = None
-    ) -> list[list[int]]:
+    def generate(self, prompts: Sequence[list[int]], limit: int) -> list[list[int]]:
         """Token ids after each prompt, without the end token, at most ``limit`` each."""
         config, device = self._model.config, self._device
         count, longest = len(prompts), max(map(len, prompts))
@@ -45,14 +34,13 @@ class Decoder:
             torch.zeros(shape, device=device, dtype=self._dtype),
         )
         logits = self._prefill(prompts, lengths, keys, values)
-        outputs: list[list[int]] = [[] for _ in prompts]
-        current = self._choose(logits, constraints, outputs)
+        current = logits.argmax(-1)
         alive = current != END
         rows, places = torch.arange(count, device=device), torch.arange(longest + limit, device=device)
         positions = lengths.clone()
         pending = [current]
         for step in range(1, limit):
-            if (constraints or step % 8 == 0) and not bool(alive.any()):
+            if step % 8 == 0 and not bool(alive.any()):
                 break
             used = longest + step
             mask = (places[:used] <= positions[:, None])[:, None, None, :]
@@ -60,7 +48,15 @@ class Decoder:
             x = self._model.embed_tokens(current[:, None])
             for index, layer in enumerate(self._model.layers):
 
-                def attend(query: Tensor, key: Tensor, value: Tensor, index: int = index) -> Tensor:
+                def attend(
+                    query: Tensor,
+                    key: Tensor,
+                    value: Tensor,
+                    index: int = index,
+                    positions: Tensor = positions,
+                    used: int = used,
+                    mask: Tensor = mask,
+                ) -> Tensor:
                     keys[index, rows, :, positions] = key[:, :, 0]
                     values[index, rows, :, positions] = value[:, :, 0]
                     return F.scaled_dot_product_attention(
@@ -69,25 +65,11 @@ class Decoder:
 
                 x = layer(x, cosines, sines, attend)
             logits = F.linear(self._model.norm(x[:, 0]), self._model.embed_tokens.weight).float()
-            current = torch.where(alive, self._choose(logits, constraints, outputs), END)
+            current = torch.where(alive, logits.argmax(-1), END)
             alive &= current != END
             pending.append(current)
             positions += 1
         return [_until_end(row) for row in torch.stack(pending, 1).tolist()]
-
-    def _choose(self, logits: Tensor, constraints: Sequence[Constraint] | None, outputs: list[list[int]]) -> Tensor:
-        if constraints is None:
-            return logits.argmax(-1)
-        for row, constraint in enumerate(constraints):
-            mask = constraint.allowed()
-            if mask is not None:
-                logits[row].masked_fill_(~mask.to(logits.device), float("-inf"))
-        chosen = logits.argmax(-1)
-        for constraint, output, token in zip(constraints, outputs, chosen.tolist(), strict=True):
-            if not output or output[-1] != END:
-                constraint.accept(token)
-                output.append(token)
-        return chosen
 
     def _prefill(self, prompts: Sequence[list[int]], lengths: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Fill the cache and give the logits after each prompt."""

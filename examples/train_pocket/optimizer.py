@@ -70,7 +70,8 @@ class Optimizer:
             gradients = torch.stack([matrix.grad for matrix in group.matrices if matrix.grad is not None])
             rate, keep = torch.tensor(matrix_rate, device=device), torch.tensor(inertia, device=device)
             updates = self._update(gradients, group.momentum, rate, keep)
-            torch._foreach_sub_(group.matrices, list(updates.unbind(0)))
+            for matrix, update in zip(group.matrices, updates.unbind(0), strict=True):
+                matrix -= update
         for settings in self._adam.param_groups:
             settings["lr"] = other_rate
         self._adam.step()

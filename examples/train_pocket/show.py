@@ -7,7 +7,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from .chat import render
+from .chat import Message, render
 from .episode import play
 from .mixture import EVALUATION, LONG, MIXTURE, SHORT, Generator, system_prompt
 from .workspace import Workspace
@@ -32,7 +32,7 @@ def main() -> None:
                 scene = generator.scene(EVALUATION)
                 task = MIXTURE[options.task][0](scene)
                 generator.offer_tools(scene, [task], EVALUATION)
-                messages = [{"role": "system", "content": system_prompt(scene.slots)}]
+                messages: list[Message] = [{"role": "system", "content": system_prompt(scene.slots)}]
                 for round_ in task.rounds:
                     play(scene.world, round_, messages)
                 lines = scene.world.toolbox.lines()

@@ -17,13 +17,75 @@ from typing import TypeVar
 T = TypeVar("T")
 
 VOCABULARY = Path(__file__).parent / "vocabulary"
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 EXTENSIONS = ["txt", "txt", "txt", "md", "csv", "json", "log", "cfg", "ini", "yaml", "py", "html"]
 
-_ONSETS = ["b", "bl", "br", "c", "ch", "cl", "cr", "d", "dr", "f", "fl", "fr", "g", "gl", "gr", "h", "j", "k", "kl", "l", "m", "n", "p", "pl", "pr", "qu", "r", "s", "sh", "sk", "sl", "sn", "sp", "st", "str", "t", "th", "tr", "v", "w", "x", "y", "z"]
+_ONSETS = [
+    "b",
+    "bl",
+    "br",
+    "c",
+    "ch",
+    "cl",
+    "cr",
+    "d",
+    "dr",
+    "f",
+    "fl",
+    "fr",
+    "g",
+    "gl",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "kl",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pl",
+    "pr",
+    "qu",
+    "r",
+    "s",
+    "sh",
+    "sk",
+    "sl",
+    "sn",
+    "sp",
+    "st",
+    "str",
+    "t",
+    "th",
+    "tr",
+    "v",
+    "w",
+    "x",
+    "y",
+    "z",
+]
 _VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "ea", "ee", "oo", "ou", "ia", "io", "y"]
-_CODAS = ["", "", "", *["b", "d", "f", "g", "k", "l", "m", "n", "ng", "nt", "p", "r", "rk", "s", "sh", "st", "t", "th", "x", "z"]]
+_CODAS = [
+    "",
+    "",
+    "",
+    *["b", "d", "f", "g", "k", "l", "m", "n", "ng", "nt", "p", "r", "rk", "s", "sh", "st", "t", "th", "x", "z"],
+]
 
 
 @cache
@@ -59,9 +121,8 @@ class Slots:
         return options[int(self.rng.random() * len(options))]
 
     def integer(self, low: int = 1, high: int | None = None) -> int:
-        if high is None:
-            high = 10 ** self.pick([1, 2, 2, 3, 3, 4, 5, 6])
-        return self.rng.randint(low, max(low, high))
+        most = 10 ** self.pick([1, 2, 2, 3, 3, 4, 5, 6]) if high is None else high
+        return self.rng.randint(low, max(low, most))
 
     def decimal(self, low: float = 0.1, high: float | None = None, places: int | None = None) -> float:
         if high is None:

@@ -76,26 +76,24 @@ def items(directory: Path, count: int, suites: list[str]) -> Iterator[Item]:
 def _suite(suite: str) -> Iterator[tuple[str, Maker, Split, Shape]]:
     every = {name: maker for name, (maker, _) in MIXTURE.items()}
     if suite == "seen":
-        yield from ((name, maker, "train", EVALUATION) for name, maker in every.items())
+        for name, maker in every.items():
+            yield name, maker, "train", EVALUATION
     elif suite == "phrasings":
-        yield from (
-            (name, maker, "unseen", EVALUATION)
-            for name, maker in every.items()
-            if name not in ("follow_up", "variables", "recall")
-        )
+        for name, maker in every.items():
+            if name not in ("follow_up", "variables", "recall"):
+                yield name, maker, "unseen", EVALUATION
     elif suite == "invented":
         chosen = ("invented", "invented", "parallel_invented", "chained_invented")
-        yield from ((f"{name}{index or ''}", every[name], "train", EVALUATION) for index, name in enumerate(chosen))
+        for index, name in enumerate(chosen):
+            yield f"{name}{index or ''}", every[name], "train", EVALUATION
     elif suite == "natural":
         shape = Shape(tasks=(1,), foreign=(3,))
         for index, family in enumerate(families.load(NATURAL)):
             yield family.id, _held_out_family(index), "train", shape
     elif suite == "crowded":
-        yield from (
-            (name, maker, "train", CROWDED)
-            for name, maker in every.items()
-            if name not in _FOREIGN - {"natural", "invented"}
-        )
+        for name, maker in every.items():
+            if name not in _FOREIGN - {"natural", "invented"}:
+                yield name, maker, "train", CROWDED
     else:
         raise ValueError(f"there is no suite {suite}")
 

@@ -1,4 +1,4 @@
-"""The generator of the embedded model's training data makes valid conversations, and the evaluation knows a right one."""
+"""The generator of the embedded model's training data makes valid conversations; the evaluation knows a right one."""
 
 from __future__ import annotations
 

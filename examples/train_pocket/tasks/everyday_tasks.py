@@ -83,7 +83,7 @@ def unnamed_append(scene: Scene) -> Task:
     kept = _kept_note(scene)
     if kept is None:
         return writing(scene)
-    kind, path, items = kept
+    kind, path, _ = kept
     before = scene.world.workspace.text(path) or ""
     bullet = before[:2] if before[:2] in ("- ", "* ") else ""
     extra = scene.slots.pick([scene.slots.plain_word, scene.slots.word, scene.slots.phrase, scene.slots.person])()
