@@ -22,7 +22,7 @@ import zmq
 import zmq.asyncio
 
 from .config import EngineConfig
-from .errors import EngineDied, EngineError, from_wire
+from .errors import EngineDied, EngineError, InvalidRequest, from_wire
 from .hub import resolve_model
 from .protocol import (
     Abort,
@@ -34,7 +34,6 @@ from .protocol import (
     Refused,
     StartUp,
     Submit,
-    ToEngine,
     decode_to_front,
     encode,
 )  # fmt: skip
@@ -192,8 +191,12 @@ class AsyncEngine:
         await self.ready()
         if request.id in self._streams:
             raise ValueError(f"request id {request.id!r} is in use")
+        try:
+            message = encode(Submit(request))
+        except (OverflowError, UnicodeError, TypeError) as error:
+            raise InvalidRequest(f"the request cannot be sent to the engine: {error}") from error
         stream = self._streams[request.id] = TokenStream(self, request)
-        self._send(Submit(request))
+        self._send(message)
         try:
             await stream.accepted()
         except asyncio.CancelledError:
@@ -224,12 +227,12 @@ class AsyncEngine:
     def abort(self, request_id: str) -> None:
         """Stop a request; its stream ends without another item. Unknown ids mean nothing."""
         if self._streams.pop(request_id, None) is not None:
-            self._send(Abort(request_id))
+            self._send(encode(Abort(request_id)))
 
-    def _send(self, message: ToEngine) -> None:
+    def _send(self, message: bytes) -> None:
         if self._outbox is not None:
             # Never blocks: the pipe has no high-water mark. The future is done at once.
-            self._outbox.send(encode(message))
+            self._outbox.send(message)
 
     # -- supervision ----------------------------------------------------------------------------------------------
 

@@ -128,7 +128,7 @@ class LLM:
         try:
             while left:
                 if not self._scheduler.has_work:
-                    select.select([self._grammars.fileno()], [], [])
+                    select.select([self._grammars.fileno()], [], [], 0.5)
                 produced = 0
                 for event in self._scheduler.step():
                     if isinstance(event, Failed):

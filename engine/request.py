@@ -33,7 +33,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         temperature: 0 is greedy.
         top_k: 0 or -1 is off. top_p: 1 is off. min_p: 0 is off.
         presence_penalty, frequency_penalty: over output tokens, -2..2.
-        repetition_penalty: over prompt and output, > 0, 1 is off.
+        repetition_penalty: over prompt and output, 0.01..100, 1 is off.
         logit_bias: token id -> added logit, -100..100.
         seed: same seed, position and logits give the same token, whatever else is in the batch.
         stop_token_ids: further ids that end the output.
@@ -68,11 +68,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         _within("min_p", self.min_p, 0.0, 1.0)
         _within("presence_penalty", self.presence_penalty, -2.0, 2.0)
         _within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
-        _require(
-            math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0,
-            "repetition_penalty",
-            "must be above 0",
-        )
+        _within("repetition_penalty", self.repetition_penalty, 0.01, 100.0)
         for token, bias in self.logit_bias.items():
             _require(0 <= token < vocab_size, "logit_bias", f"names token {token}, the vocabulary has {vocab_size}")
             _within("logit_bias", bias, -100.0, 100.0)

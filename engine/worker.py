@@ -36,11 +36,13 @@ from .protocol import (
 Sender = Callable[[ToFront], None]
 
 _PROGRESS_INTERVAL = 0.1  # seconds
+_PATIENCE = 500  # milliseconds between looks at grammars that may be overdue
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(message)s")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's; it ends our standard input
+    for stop in (signal.SIGINT, signal.SIGTERM):  # the front decides; it ends our standard input
+        signal.signal(stop, signal.SIG_IGN)
     start_up = msgspec.json.decode(sys.stdin.buffer.readline(), type=StartUp)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     context = zmq.Context()
@@ -69,7 +71,7 @@ def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
     poller.register(engine.grammars.fileno(), zmq.POLLIN)
     while True:
         if not scheduler.has_work:
-            poller.poll()
+            poller.poll(_PATIENCE if scheduler.is_compiling else None)
         while inbox.poll(0):
             match decode_to_engine(inbox.recv()):
                 case Submit(request):

@@ -91,7 +91,7 @@ def _check_schema(schema: Any) -> None:
         for key in _BOUNDS:
             bound = here.get(key)
             if isinstance(bound, int | float) and not 0 <= bound <= MAX_REPETITION:
-                _refuse(f"has {key} {bound:g}, it must be between 0 and {MAX_REPETITION:,}")
+                _refuse(f"has {key} {str(bound)[:20]}, it must be between 0 and {MAX_REPETITION:,}")
         patterns = list(here["patternProperties"]) if isinstance(here.get("patternProperties"), dict) else []
         for pattern in (here.get("pattern"), *patterns):
             if isinstance(pattern, str):

@@ -8,7 +8,7 @@ policy's order is retracted: its KV stays in the radix tree, and it resumes from
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -98,7 +98,7 @@ class Planner:
         decodes = [s for s in self._decoding() if suspect in (None, s)]
         prefills = [s for s in self.running if s.phase is Phase.RUNNING and s.prefilling and suspect in (None, s)]
         work = sum(self._budget.cost(1, s.computed) for s in decodes)
-        left = max(self._budget.busy - work, self._budget.least) if decodes else self._budget.idle
+        left = max(self._budget.busy - work, 0.0) if decodes else self._budget.idle
         chunks: list[Row] = []
         for sequence in prefills:
             left -= self._add_chunk(chunks, sequence, left)
@@ -130,8 +130,9 @@ class Planner:
         return retracted
 
     def _add_chunk(self, chunks: list[Row], sequence: Sequence, left: float) -> float:
-        """Plan the next part of a prompt within the work left; returns its work."""
-        tokens = min(self._budget.tokens(left, sequence.computed), sequence.target - sequence.computed)
+        """Plan the next part of a prompt within the work left; returns its work. The first always gets on a little."""
+        affordable = max(self._budget.tokens(left, sequence.computed), 0 if chunks else self._budget.least)
+        tokens = min(affordable, sequence.target - sequence.computed)
         if tokens <= 0:
             return 0.0
         chunks.append(Row(sequence, tokens))
@@ -143,13 +144,18 @@ class Planner:
         One that shares its next page with a prompt being computed waits a step for it instead of computing it too.
         """
         for sequence in self.waiting[:_LOOKAHEAD]:
-            if not self._slots or self._budget.tokens(left, 0) < 1 or (sequence.suspect and self.running):
+            if not self._slots or (sequence.suspect and self.running):
                 return
             sequence.prepare()
             match = self.cache.match(sequence.request.cache_salt, sequence.key_of(sequence.target - 1))
             if self._computed_by_another(sequence, len(match.pages)):
                 continue
+            if chunks and self._budget.tokens(left, self.cache.matched_tokens(match)) < 1:
+                return
             opened = self.cache.open(match, sequence.target, headroom=len(self.running))
+            if opened is None and match.partial is not None:  # the page to copy from may stand in the way itself
+                match = replace(match, partial=None, partial_tokens=0)
+                opened = self.cache.open(match, sequence.target, headroom=len(self.running))
             if opened is None:
                 return
             sequence.lease, copy = opened

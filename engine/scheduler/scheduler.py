@@ -77,6 +77,11 @@ class Scheduler:
         return bool(self.planner.waiting or self.planner.running or self._pending or self._events)
 
     @property
+    def is_compiling(self) -> bool:
+        """Whether requests wait for their grammars, which may end by a time limit rather than by an answer."""
+        return bool(self._compiling)
+
+    @property
     def num_waiting(self) -> int:
         return len(self.planner.waiting) + len(self._compiling)
 
@@ -86,6 +91,10 @@ class Scheduler:
             sequence = self._checked(request)
         except EngineError as error:
             self._events.append(Failed(request.id, error))
+            return
+        except Exception:
+            log.exception("request %s could not be checked", request.id)
+            self._events.append(Failed(request.id, InvalidRequest("the request holds a value that cannot be used.")))
             return
         self._alive[request.id] = sequence
         if self._grammars is not None and request.sampling.grammar is not None:
@@ -118,7 +127,7 @@ class Scheduler:
             self._end(sequence)
 
     def _poll_grammars(self) -> None:
-        if self._grammars is None or not self._compiling:
+        if self._grammars is None:
             return
         for grammar, compiled in self._grammars.poll():
             for sequence in [s for s in self._compiling if s.request.sampling.grammar == grammar]:
@@ -171,7 +180,8 @@ class Scheduler:
             self._collect_pending()
 
     def _admit(self, sequence: Sequence) -> None:
-        if sequence.produced == 0:
+        if not sequence.admitted:  # not when it comes back after a retraction
+            sequence.admitted = True
             sequence.cached_tokens = sequence.computed
             self.counters.prompt_tokens += sequence.prompt_length
             self.counters.cached_tokens += sequence.computed
@@ -221,7 +231,8 @@ class Scheduler:
         if sequence.grammar is not None and token not in sequence.ends:
             sequence.grammar.accept(token)
         finish: FinishReason | None = None
-        if token in sequence.ends and sequence.produced > sequence.request.sampling.min_tokens:
+        constrained = sequence.grammar is not None  # nothing may follow an end that the grammar allowed
+        if token in sequence.ends and (constrained or sequence.produced > sequence.request.sampling.min_tokens):
             finish = "stop"
         elif sequence.produced >= sequence.limit:
             finish = "length"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..cache.kv import Lease
 from ..cache.radix import TOKEN_BYTES, encode_key
-from ..request import FinishReason, Request
+from ..request import Request
 
 if TYPE_CHECKING:
     from ..sampling.grammar import GrammarState
@@ -34,7 +34,7 @@ class Sequence:
     """
 
     __slots__ = (
-        "arrival", "cached_tokens", "computed", "ends", "finish", "grammar", "in_flight", "key", "lease", "limit",
+        "admitted", "arrival", "cached_tokens", "computed", "ends", "grammar", "in_flight", "key", "lease", "limit",
         "phase", "prompt_length", "request", "sampled", "seed", "slot", "suspect", "target", "tokens",
     )  # fmt: skip
 
@@ -48,7 +48,6 @@ class Sequence:
         self.prompt_length = len(request.prompt)
         self.key = b""  # of the tokens up to the target; made when it is admitted
         self.phase = Phase.WAITING
-        self.finish: FinishReason | None = None
         self.grammar: GrammarState | None = None
         self.lease: Lease | None = None
         self.slot = -1
@@ -58,6 +57,7 @@ class Sequence:
         self.in_flight = 0
         self.cached_tokens = 0
         self.suspect = False
+        self.admitted = False  # once, with its usage noted
 
     @property
     def prefilling(self) -> bool:

@@ -88,3 +88,9 @@ def test_bad_grammars_are_refused_and_the_engine_goes_on(llm, grammar):
         llm.generate("hello", SamplingParams(grammar=grammar))
     assert error.value.param == "grammar"
     assert len(llm.generate("hello", SamplingParams(max_tokens=2, ignore_eos=True))[0].completions[0].token_ids) == 2
+
+
+def test_an_end_that_the_grammar_allows_ends_the_output_before_min_tokens(llm):
+    params = SamplingParams(seed=1, max_tokens=20, min_tokens=10, grammar=Grammar("regex", "ab"))
+    completion = llm.generate("hello", params)[0].completions[0]
+    assert (completion.text, len(completion.token_ids)) == ("ab", 3)

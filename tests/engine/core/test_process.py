@@ -142,3 +142,27 @@ def test_text_stops_at_a_stop_string_inside_tokens(reference):
             assert sum(len(output.token_ids) for output in cut) < 40
 
     asyncio.run(main())
+
+
+def test_an_idle_engine_uses_no_processor_time(reference):
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            await engine.ready()
+            await tokens_of(await engine.submit(request("a", [1], max_tokens=2)))
+            process = psutil.Process(engine.pid)
+            await asyncio.sleep(2.0)  # grammars get ready
+            before = process.cpu_times().user
+            await asyncio.sleep(1.0)
+            return process.cpu_times().user - before
+
+    assert asyncio.run(main()) < 0.2
+
+
+def test_a_value_that_cannot_be_sent_is_refused_and_leaves_nothing_behind(reference):
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            with pytest.raises(InvalidRequest):
+                await engine.submit(Request(id="a", prompt=[1], priority=2**70))
+            assert engine.num_requests == 0
+
+    asyncio.run(main())

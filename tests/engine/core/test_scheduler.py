@@ -268,3 +268,33 @@ def test_a_failing_step_ends_only_the_request_that_causes_it(reference, serving,
     assert isinstance(server.finished["poison"], EngineError)
     assert {server.finished[name] for name in clean} <= {"stop", "length"}
     assert_outputs_are_the_models(reference, server, clean)
+
+
+def test_a_long_shared_edge_does_not_stand_in_its_own_way(serving):
+    """The page to copy from lies in an edge that fills most of the memory that the newcomer needs."""
+    server = serving(pages=64, max_model_len=250, idle=1000.0)
+    first = prompt(1, 150)
+    server.submit("first", first, max_tokens=1)
+    server.run()
+    server.submit("second", [*first[:2], *prompt(2, 240)], max_tokens=1)
+    server.run()
+    assert server.finished["second"] in ("stop", "length")
+
+
+def test_every_budget_makes_progress(serving):
+    server = serving(busy=1.0, idle=1.0)
+    server.submit("decoding", prompt(1, 4), max_tokens=60, ignore_eos=True)
+    server.step()
+    server.submit("long", prompt(2, 60), max_tokens=1)
+    server.run(most=100)
+    assert set(server.finished) == {"decoding", "long"}
+
+
+def test_usage_is_counted_once_however_often_a_request_is_retracted(serving):
+    server = serving(pages=32, max_model_len=100)
+    for seed in range(4):
+        server.submit(str(seed), prompt(seed, 20), max_tokens=60, ignore_eos=True)
+    server.run()
+    assert server.scheduler.planner.retractions > 0
+    assert server.scheduler.counters.prompt_tokens == 80
+    assert set(server.cached.values()) == {0}
