@@ -5,10 +5,10 @@ a socket; what it does to that process is an error of the requests that use it, 
 overlaps with the model: a token is sent as soon as it is known, the mask for the next one is wanted a forward later.
 
 What xgrammar 0.2 does not enforce, and lets pass: ``not``, ``if``, ``uniqueItems``, ``contains``, ``dependent*``,
-``$anchor``, unknown formats, several schemas in ``allOf``, lookaround in a pattern, a length beside a pattern.
-``oneOf`` is read as ``anyOf``. It is narrower than JSON Schema in that declared properties come in their order, an
-object with declared properties has no others unless ``additionalProperties`` says so, and a pattern matches the whole
-string.
+``$anchor``, unknown formats, several schemas in ``allOf``, lookaround in a pattern. ``oneOf`` is read as ``anyOf``, and
+``minLength`` and ``maxLength`` are left out on purpose (``grammar_schema`` says why): validate what was written. It is
+narrower than JSON Schema in that declared properties come in their order, an object with declared properties has no
+others unless ``additionalProperties`` says so, and a pattern matches the whole string.
 
 A structural tag is ``{"type": "structural_tag", "format": FORMAT}``. The formats of use for tool calls::
 

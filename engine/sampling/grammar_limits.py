@@ -15,6 +15,8 @@ from ..request import Grammar
 from .grammar_schema import formats, subschemas
 
 MAX_SOURCE_BYTES = 256 * 1024
+MAX_REGEX = 2_000
+"""Characters of a regular expression: checking one takes the square of its length, at worst 40 ms for so many."""
 MAX_DEPTH = 64
 """Nesting of JSON containers, or of groups in a regex or an EBNF grammar."""
 MAX_VALUES = 20_000
@@ -119,6 +121,8 @@ def _check_structural_tag(tag: Any) -> None:
 
 
 def _check_regex(pattern: str) -> None:
+    if len(pattern) > MAX_REGEX:
+        _refuse(f"has a regular expression of {len(pattern):,} characters; at most {MAX_REGEX:,} are allowed")
     _check_text(_REGEX_LITERALS.sub("", pattern))
 
 

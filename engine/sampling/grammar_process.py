@@ -31,7 +31,6 @@ class GrammarState:
         self._compiled = compiled
         self._number = number
         self._pending = 0
-        self._since = 0.0
         self._error: InvalidRequest | None = None
         self._mask = np.zeros(words, np.int32)
         self._ended = False
@@ -91,15 +90,14 @@ class GrammarState:
         self._error = self._error or InvalidRequest(reason, "grammar")
 
     def _wait(self) -> None:
+        begun = time.monotonic()
         while not self.ready:
             self._compiled.service.pump(0.1)
-            if time.monotonic() - self._since > _PATIENCE:
-                self._compiled.close("The grammar takes too long to follow")
+            self._compiled.lose_patience(begun)
 
     def _send(self, operation: int, tokens: Sequence[int], *, answered: bool = True) -> None:
         if answered:
             self._pending += 1
-            self._since = time.monotonic()
         request = compiler.REQUEST.pack(operation, self._number, len(tokens))
         self._compiled.send(request + struct.pack(f"={len(tokens)}i", *tokens))
 
@@ -117,6 +115,7 @@ class CompiledGrammar:
         self.socket, self._theirs = socket.socketpair()
         self.socket.setblocking(False)
         self._received = bytearray()
+        self._heard = 0.0
         self._numbers = itertools.count()
 
     def launch(self, control: socket.socket) -> None:
@@ -137,15 +136,21 @@ class CompiledGrammar:
         return state
 
     def send(self, data: bytes) -> None:
-        """Small, to a process that reads: if it does not fit the socket's buffer, that process is stuck."""
-        if self.closed:
-            return
-        try:
-            sent = self.socket.send(data)
-        except OSError:
-            sent = 0
-        if sent < len(data):
-            self.close("The grammar's process does not answer")
+        """Where the socket is full, take the answers that its other end waits to get rid of."""
+        begun = time.monotonic()
+        while data and not self.closed:
+            try:
+                data = data[self.socket.send(data) :]
+            except BlockingIOError:
+                self.service.pump(0.01)
+                self.lose_patience(begun)
+            except OSError:
+                self.close("The grammar's process does not answer")
+
+    def lose_patience(self, begun: float) -> None:
+        """Close when there was no answer to anybody for too long since a wait has begun."""
+        if time.monotonic() - max(begun, self._heard) > _PATIENCE:
+            self.close("The grammar takes too long to follow")
 
     def receive(self) -> tuple[list[tuple[int, int, bytes]], bool]:
         """The complete answers that have come, each (status, matcher, body), and whether the process has ended."""
@@ -153,6 +158,7 @@ class CompiledGrammar:
         with contextlib.suppress(BlockingIOError):
             while chunk := self._receive_chunk():
                 self._received += chunk
+                self._heard = time.monotonic()
             ended = True
         answers: list[tuple[int, int, bytes]] = []
         while len(self._received) >= compiler.REPLY.size:

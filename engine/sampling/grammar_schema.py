@@ -57,53 +57,48 @@ def formats(tag: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def prepare_schema(source: str) -> str:
-    """The schema as it is compiled: see :func:`_open_bare_types` and :func:`_spell_out_lengths`."""
+    """The schema as it is compiled: see :func:`_adapt`."""
     schema = json.loads(source)
-    _open_bare_types(schema)
-    _spell_out_lengths(schema)
+    _adapt(schema)
     return json.dumps(schema, ensure_ascii=False)
 
 
 def prepare_structural_tag(source: str) -> str:
-    """The structural tag as it is compiled: its schemas opened, its JSON's white space bounded."""
+    """The structural tag as it is compiled: its schemas adapted, its JSON's white space bounded."""
     tag = json.loads(source)
     for here in formats(tag):
         if here.get("type") == "json_schema":
-            _open_bare_types(here.get("json_schema"))
-            _spell_out_lengths(here.get("json_schema"))
+            _adapt(here.get("json_schema"))
             if here.get("style", "json") == "json":
                 here.setdefault("max_whitespace_cnt", MAX_WHITESPACE)
     return json.dumps(tag, ensure_ascii=False)
 
 
-def _open_bare_types(schema: Any) -> None:
-    """Let ``{"type": "object"}`` be any object and ``{"type": "array"}`` any array, in place.
+def _adapt(schema: Any) -> None:
+    """Change, in place, what xgrammar 0.2 would read in a way that does harm.
+
+    It compiles a string with a length bound to any run of characters but quotes and backslashes: a control character
+    makes invalid JSON of it, and text with a newline or a quote cannot be written at all: ``minLength: 1`` spoils the
+    code argument of a tool. (The bounds also cost 7 s to compile for 152k tokens.) They are left to validation.
+    """
+    if isinstance(schema, dict):
+        for here in list(subschemas(schema)):
+            here.pop("minLength", None)
+            here.pop("maxLength", None)
+            _open_bare_type(here)
+
+
+def _open_bare_type(schema: dict[str, Any]) -> None:
+    """Let ``{"type": "object"}`` be any object and ``{"type": "array"}`` any array.
 
     xgrammar closes every object and array: what is not declared is refused. That is what one wants of an object that
     declares its properties (a model should not invent arguments), but it leaves ``{}`` as the only free-form object.
     """
-    if not isinstance(schema, dict):
+    if any(key in schema for key in _COMPOSITION):
         return
-    for here in list(subschemas(schema)):
-        if any(key in here for key in _COMPOSITION):
-            continue
-        types = here.get("type")
-        types = types if isinstance(types, list) else [types]
-        if "object" in types and not any(key in here for key in _OBJECT_CONTENT):
-            here["additionalProperties"] = True
-        if "array" in types and not any(key in here for key in _ARRAY_CONTENT):
-            here["items"] = {}
-
-
-def _spell_out_lengths(schema: Any) -> None:
-    """Write the bounds of a string's length as a pattern, in place.
-
-    xgrammar's own rule for them lets raw control characters through, and the text is then no JSON. The pattern leaves
-    out quotes and backslashes too, which a string of bounded length can do without.
-    """
-    if not isinstance(schema, dict):
-        return
-    for here in list(subschemas(schema)):
-        if not any(key in here for key in ("pattern", "format")) and ("minLength" in here or "maxLength" in here):
-            bounds = f"{here.pop('minLength', 0)},{here.pop('maxLength', '')}"
-            here["pattern"] = rf'^[^\x00-\x1f"\\]{{{bounds}}}$'
+    types = schema.get("type")
+    types = types if isinstance(types, list) else [types]
+    if "object" in types and not any(key in schema for key in _OBJECT_CONTENT):
+        schema["additionalProperties"] = True
+    if "array" in types and not any(key in schema for key in _ARRAY_CONTENT):
+        schema["items"] = {}

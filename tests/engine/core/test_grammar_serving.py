@@ -78,6 +78,8 @@ def test_max_tokens_cuts_a_grammar_off(llm):
         Grammar("json_schema", '{"type": '),
         Grammar("json_schema", '{"type": "nonsense"}'),
         Grammar("regex", "(unclosed"),
+        Grammar("regex", "[" * 100_000),
+        Grammar("json_schema", '{"type": "string", "maxLength": 1' + "0" * 400 + "}"),
         Grammar("ebnf", "root ::= "),
         Grammar("structural_tag", "{}"),
     ],
@@ -94,3 +96,10 @@ def test_an_end_that_the_grammar_allows_ends_the_output_before_min_tokens(llm):
     params = SamplingParams(seed=1, max_tokens=20, min_tokens=10, grammar=Grammar("regex", "ab"))
     completion = llm.generate("hello", params)[0].completions[0]
     assert (completion.text, len(completion.token_ids)) == ("ab", 3)
+
+
+def test_hundreds_of_requests_with_the_same_grammar_all_finish(llm):
+    """Far more than a socket's buffer holds of their masks."""
+    params = [SamplingParams(seed=seed, max_tokens=30, grammar=Grammar("regex", "[a-z]{3}")) for seed in range(400)]
+    generations = llm.generate([[seed % 200, 5] for seed in range(400)], params)
+    assert all(re.fullmatch("[a-z]{3}", generation.text) for generation in generations)
