@@ -1,4 +1,4 @@
-"""The casual evaluation set and its scorer: every case can be passed, none by doing or saying nothing."""
+"""The casual evaluation sets and their scorer: every case can be passed, none by doing or saying nothing."""
 
 import importlib.util
 import json
@@ -23,7 +23,8 @@ def _load_score() -> ModuleType:
 
 
 score = _load_score()
-CASES = score.load(EVAL_DATA / "casual.jsonl")
+SETS = {name: score.load(EVAL_DATA / f"{name}.jsonl") for name in ("casual", "casual_2")}
+CASES = [pytest.param(case, id=f"{name}-{case.id}") for name, cases in SETS.items() for case in cases]
 
 
 def _case(expect, files=None):
@@ -47,23 +48,29 @@ def _reference(case):
     return answer or "Done.", workspace
 
 
-def test_the_set_has_sixty_cases_of_the_planned_kinds():
-    kinds = [case.id.split("-")[0] for case in CASES]
+@pytest.mark.parametrize("cases", SETS.values(), ids=SETS)
+def test_a_set_has_sixty_cases_of_the_planned_kinds(cases):
+    kinds = [case.id.split("-")[0] for case in cases]
     assert {kind: kinds.count(kind) for kind in kinds} == {"calc": 20, "file": 18, "mix": 12, "gone": 5, "chat": 5}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_no_prompt_is_in_two_sets():
+    prompts = [case.prompt.lower() for cases in SETS.values() for case in cases]
+    assert len(set(prompts)) == len(prompts)
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_each_case_can_be_passed(case):
     answer, workspace = _reference(case)
     assert score.passed(case, answer, [], workspace) is None
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", CASES)
 def test_no_case_passes_by_repeating_the_prompt_after_a_needless_call(case):
     assert score.passed(case, case.prompt, ["python"], case.files) is not None
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", CASES)
 def test_no_case_passes_with_an_empty_answer(case):
     _, workspace = _reference(case)
     assert score.passed(case, " \n", [], workspace) == "the answer is empty"
