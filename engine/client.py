@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import shutil
 import sys
@@ -45,8 +46,8 @@ log = logging.getLogger(__name__)
 
 Status = Literal["starting", "ready", "restarting", "stopped"]
 
-_QUICK_DEATH = 30.0  # seconds; an engine that dies sooner than this after its start may never live
-_MAX_QUICK_DEATHS = 4
+_MAX_STILLBIRTHS = 4  # an engine that dies so often in a row before it serves never will
+_LONGEST_PAUSE = 5.0  # seconds between two starts
 _LAST_WORDS = 50  # milliseconds that a dead process's last message may take to arrive
 
 
@@ -130,6 +131,7 @@ class AsyncEngine:
         self._refusal: EngineError | None = None
         self._changed = asyncio.Condition()
         self._streams: dict[str, TokenStream] = {}
+        self._numbers = itertools.count()
         self._outbox: zmq.asyncio.Socket | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -189,8 +191,8 @@ class AsyncEngine:
         Raises InvalidRequest, ContextOverflow, Overloaded or EngineDied.
         """
         await self.ready()
-        if request.id in self._streams:
-            raise ValueError(f"request id {request.id!r} is in use")
+        # A name of our own: what the engine still says of an aborted request must not reach one that reuses its id.
+        request = msgspec.structs.replace(request, id=f"{next(self._numbers)}-{request.id}")
         try:
             message = encode(Submit(request))
         except (OverflowError, UnicodeError, TypeError) as error:
@@ -225,7 +227,7 @@ class AsyncEngine:
         return TextOutputs(await self.submit(request), text)
 
     def abort(self, request_id: str) -> None:
-        """Stop a request; its stream ends without another item. Unknown ids mean nothing."""
+        """For the streams: stop a request. Unknown ids mean nothing."""
         if self._streams.pop(request_id, None) is not None:
             self._send(encode(Abort(request_id)))
 
@@ -237,23 +239,23 @@ class AsyncEngine:
     # -- supervision ----------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
-        quick_deaths = 0
+        stillbirths = deaths = 0
         try:
             while self._refusal is None:
                 begun = time.monotonic()
                 code = await self._run()
                 if self._refusal is not None:
                     break
-                died = EngineDied(f"the engine process ended (exit status {code}); it is being restarted.")
-                self._end_streams(died)
-                quick_deaths = quick_deaths + 1 if time.monotonic() - begun < _QUICK_DEATH else 0
-                if quick_deaths > _MAX_QUICK_DEATHS:
-                    self._refusal = EngineDied(f"the engine process ended {quick_deaths} times soon after its start.")
+                stillbirths = 0 if self._status == "ready" else stillbirths + 1
+                await self._set_status("restarting")  # first: what is submitted from now on waits
+                self.restarts += 1
+                self._end_streams(EngineDied(f"the engine process ended (exit status {code}); it is being restarted."))
+                deaths = deaths + 1 if time.monotonic() - begun < _LONGEST_PAUSE * 2 else 0
+                if stillbirths > _MAX_STILLBIRTHS:
+                    self._refusal = EngineDied(f"the engine process ended {stillbirths} times before it was ready.")
                     break
                 log.error("the engine process ended (exit status %s); restarting", code)
-                self.restarts += 1
-                await self._set_status("restarting")
-                await asyncio.sleep(min(5.0, 0.1 * 2**quick_deaths) if quick_deaths > 1 else 0)
+                await asyncio.sleep(min(_LONGEST_PAUSE, 0.1 * 2**deaths) if deaths > 1 else 0)
         except asyncio.CancelledError:
             pass
         except Exception as error:
@@ -278,14 +280,14 @@ class AsyncEngine:
         try:
             assert process.stdin is not None
             process.stdin.write(msgspec.json.encode(StartUp(self.config, *addresses)) + b"\n")
-            receiver = asyncio.create_task(self._receive(inbox))
+            receiver = asyncio.create_task(self._receive(inbox, process))
             try:
                 code = await process.wait()
             finally:
                 receiver.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await receiver
-            while await inbox.poll(_LAST_WORDS):
+            while receiver.cancelled() and await inbox.poll(_LAST_WORDS):
                 await self._handle(await inbox.recv())
             return code
         finally:
@@ -296,9 +298,14 @@ class AsyncEngine:
             context.destroy(linger=0)
             shutil.rmtree(sockets, ignore_errors=True)
 
-    async def _receive(self, inbox: zmq.asyncio.Socket) -> None:
-        while True:
-            await self._handle(await inbox.recv())
+    async def _receive(self, inbox: zmq.asyncio.Socket, process: asyncio.subprocess.Process) -> None:
+        try:
+            while True:
+                await self._handle(await inbox.recv())
+        except Exception:  # no stream would ever end
+            log.exception("what the engine process says cannot be handled; ending it")
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def _handle(self, message: bytes) -> None:
         match decode_to_front(message):

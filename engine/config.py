@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from .errors import InvalidConfig
+
 DType = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -47,3 +49,16 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     dummy_weights: bool = False
     seed: int | None = None
     debug: bool = False
+
+    def check(self) -> None:
+        """Raise :class:`InvalidConfig` for the first size out of range."""
+        for name in ("max_running", "max_waiting", "page_size"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("max_model_len", "kv_tokens", "kv_memory", "step_budget", "threads"):
+            if (value := getattr(self, name)) is not None:
+                _at_least(1, name, value)
+
+
+def _at_least(least: int, name: str, value: int) -> None:
+    if value < least:
+        raise InvalidConfig(f"{name} is {value}; it must be at least {least}.")

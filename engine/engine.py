@@ -13,7 +13,7 @@ import torch
 from .attention.torch_sdpa import TorchAttention
 from .cache.kv import KVCache
 from .config import EngineConfig
-from .errors import EngineError
+from .errors import InvalidConfig
 from .hub import resolve_model
 from .models.config import ModelConfig
 from .models.load import Progress, build_decoder, dummy_decoder
@@ -46,6 +46,7 @@ def build_engine(config: EngineConfig, progress: Progress | None = None) -> Engi
 
     The engine's ``grammars`` are processes; close them.
     """
+    config.check()
     folder = resolve_model(config.model)
     model_config = ModelConfig.load(folder)
     eos = Tokenizer.load(folder).eos_token_ids
@@ -117,7 +118,7 @@ def _device(config: EngineConfig) -> torch.device:
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise EngineError("device is cuda, but torch sees no CUDA device. Use device=cpu or install a CUDA torch.")
+        raise InvalidConfig("device is cuda, but torch sees no CUDA device. Use device=cpu or install a CUDA torch.")
     return torch.device(config.device)
 
 
@@ -152,7 +153,7 @@ def _num_pages(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max
         tokens = min(max(_CPU_KV_BYTES, one * per_token), most) // per_token
     pages = tokens // config.page_size
     if pages < 4:
-        raise EngineError(
+        raise InvalidConfig(
             f"the KV cache would hold {tokens} tokens at {per_token} bytes each; it needs at least "
             f"{4 * config.page_size}. Raise kv_tokens or kv_memory, or free memory."
         )

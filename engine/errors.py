@@ -43,6 +43,12 @@ class EngineDied(EngineError):
     kind = "engine_died"
 
 
+class InvalidConfig(EngineError):
+    """The engine cannot run with this configuration. Says which field to change."""
+
+    kind = "invalid_config"
+
+
 class ModelNotFound(EngineError):
     """No such model folder or hub id, or its files are not usable."""
 
@@ -52,7 +58,8 @@ class ModelNotFound(EngineError):
 _KINDS: dict[str, type[EngineError]] = {
     error.kind: error
     for error in (
-        EngineError, InvalidRequest, ContextOverflow, Overloaded, DeadlineExceeded, EngineDied, ModelNotFound,
+        EngineError, InvalidRequest, ContextOverflow, Overloaded, DeadlineExceeded, EngineDied, InvalidConfig,
+        ModelNotFound,
     )
 }  # fmt: skip
 

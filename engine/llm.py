@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import select
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -109,13 +110,14 @@ class LLM:
             raise ValueError(f"{len(several)} prompts, but {len(each)} sampling parameters")
         ids = [self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt) for prompt in several]
         outputs: dict[str, _Output] = {}
+        requests: deque[Request] = deque()
         for prompt, params in zip(ids, each, strict=True):
             text = [TextAssembler(self.tokenizer, len(prompt), self.info.eos_token_ids, stop=stop) for _ in range(n)]
             for number in range(n):
                 request = Request(id=str(next(self._ids)), prompt=prompt, sampling=_numbered(params, number))
                 outputs[request.id] = _Output(text[number])
-                self._scheduler.submit(request)
-        self._run(outputs, on_token)
+                requests.append(request)
+        self._run(requests, outputs, on_token)
         done = list(outputs.values())
         groups = [done[start : start + n] for start in range(0, len(done), n)]
         return [
@@ -123,10 +125,14 @@ class LLM:
             for prompt, group in zip(ids, groups, strict=True)
         ]
 
-    def _run(self, outputs: dict[str, _Output], on_token: Callable[[int], None] | None) -> None:
+    def _run(
+        self, requests: deque[Request], outputs: dict[str, _Output], on_token: Callable[[int], None] | None
+    ) -> None:
         left = set(outputs)
         try:
             while left:
+                while requests and self._scheduler.has_room:
+                    self._scheduler.submit(requests.popleft())
                 if not self._scheduler.has_work:
                     select.select([self._grammars.fileno()], [], [], 0.5)
                 produced = 0

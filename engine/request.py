@@ -101,7 +101,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deadline: float | None = None
 
 
-FinishReason = Literal["stop", "length", "abort"]
+FinishReason = Literal["stop", "length"]
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):

@@ -17,7 +17,7 @@ import msgspec
 import zmq
 
 from .engine import Engine, build_engine
-from .errors import EngineError
+from .errors import EngineError, InvalidRequest
 from .models.load import Progress
 from .protocol import (
     Abort,
@@ -73,7 +73,13 @@ def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
         if not scheduler.has_work:
             poller.poll(_PATIENCE if scheduler.is_compiling else None)
         while inbox.poll(0):
-            match decode_to_engine(inbox.recv()):
+            message = inbox.recv()
+            try:
+                decoded = decode_to_engine(message)
+            except msgspec.ValidationError as error:  # a caller's wrong type, say a fraction among the token ids
+                send(_unreadable(message, error))
+                continue
+            match decoded:
                 case Submit(request):
                     scheduler.submit(request)
                 case Abort(id):
@@ -81,6 +87,12 @@ def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
         events = scheduler.step()
         if events:
             send(Outputs.of(events))
+
+
+def _unreadable(message: bytes, error: msgspec.ValidationError) -> Outputs:
+    """The refusal of a request whose fields have wrong types."""
+    request = msgspec.msgpack.decode(message)["request"]
+    return Outputs(failed=[(request["id"], Error.of(InvalidRequest(f"the request is malformed: {error}")))])
 
 
 def _reporter(send: Sender) -> Progress:

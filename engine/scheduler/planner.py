@@ -17,6 +17,7 @@ from ..attention.base import StepLayout
 from ..cache.kv import Copy, KVCache
 from ..runner.runner import ON_DEVICE, Step
 from .budget import Budget
+from .events import Counters
 from .policy import Policy
 from .sequence import Phase, Sequence
 
@@ -49,9 +50,9 @@ class Planner:
 
     def __init__(self, cache: KVCache, budget: Budget, policy: Policy, slots: int, max_tokens: int) -> None:
         self.cache = cache
+        self.counters = Counters()
         self.waiting: list[Sequence] = []  # in the policy's order
         self.running: list[Sequence] = []  # in order of admission; finished ones stay until they drain
-        self.retractions = 0
         self._budget = budget
         self._policy = policy
         self._slots = list(range(slots - 1, -1, -1))
@@ -78,32 +79,36 @@ class Planner:
     def retract(self, sequence: Sequence, keep: bool = True) -> None:
         """Back to the queue, to resume later."""
         self.release(sequence, keep)
-        self.retractions += 1
+        self.counters.retractions += 1
         self.enqueue(sequence)
 
     # -- the plan -------------------------------------------------------------------------------------------------
 
     def short_of_pages(self) -> int:
         """How many pages the next decodes lack."""
-        wanted = sum(
-            1 for s in self._decoding() if s.lease and self.cache.pages_for(s.computed + 1) > len(s.lease.pages)
-        )
-        return wanted - self.cache.num_available
+        full = [s for s in self.running if s.decoding and self.cache.pages_for(s.computed + 1) > len(s.pages)]
+        return len(full) - self.cache.num_available
 
     def plan(self) -> Plan:
         """The next step. No sequence may be in flight while pages are short (collect first)."""
         plan = Plan()
         retracted = self._retract_until_decodes_fit()
-        suspect = next((s for s in self.running if s.suspect), None)
-        decodes = [s for s in self._decoding() if suspect in (None, s)]
-        prefills = [s for s in self.running if s.phase is Phase.RUNNING and s.prefilling and suspect in (None, s)]
+        chunks: list[Row] = []
+        running = [s for s in self.running if s.phase is Phase.RUNNING]
+        suspects = [s for s in running if s.suspect][:1]
+        if suspects:
+            running = suspects
+        elif not retracted:
+            suspects = self._admit(plan, chunks, self._budget.idle, [s for s in self.waiting if s.suspect][:1])
+            running = [] if suspects else running
+        decodes = [s for s in running if s.decoding]
         work = sum(self._budget.cost(1, s.computed) for s in decodes)
         left = max(self._budget.busy - work, 0.0) if decodes else self._budget.idle
-        chunks: list[Row] = []
-        for sequence in prefills:
-            left -= self._add_chunk(chunks, sequence, left)
-        if not retracted and suspect is None:
-            self._admit(plan, chunks, left)
+        for sequence in running:
+            if sequence.prefilling:
+                left -= self._add_chunk(chunks, sequence, left)
+        if not retracted and not suspects:
+            self._admit(plan, chunks, left, self.waiting[:_LOOKAHEAD])
         for sequence in decodes:
             assert sequence.lease is not None
             have = len(sequence.lease.pages)
@@ -113,12 +118,6 @@ class Planner:
         chunks.sort(key=lambda row: row.tokens > 1)
         plan.rows = [Row(sequence, 1) for sequence in decodes] + chunks
         return plan
-
-    def _decoding(self) -> list[Sequence]:
-        """Sequences whose next token may be computed."""
-        return [
-            s for s in self.running if s.phase is Phase.RUNNING and not s.prefilling and s.sampled < s.limit
-        ]  # fmt: skip
 
     def _retract_until_decodes_fit(self) -> bool:
         """Every decode needs at most one page; the last in the policy's order give theirs up until all others fit."""
@@ -138,26 +137,26 @@ class Planner:
         chunks.append(Row(sequence, tokens))
         return self._budget.cost(tokens, sequence.computed)
 
-    def _admit(self, plan: Plan, chunks: list[Row], left: float) -> None:
-        """Let waiting sequences in, in order, as slots, pages and work allow.
+    def _admit(self, plan: Plan, chunks: list[Row], left: float, candidates: list[Sequence]) -> list[Sequence]:
+        """Let waiting sequences in, in order, as slots, pages and work allow; returns those admitted so far.
 
         One that shares its next page with a prompt being computed waits a step for it instead of computing it too.
         """
-        for sequence in self.waiting[:_LOOKAHEAD]:
-            if not self._slots or (sequence.suspect and self.running):
-                return
+        for sequence in candidates:
+            if not self._slots:
+                break
             sequence.prepare()
             match = self.cache.match(sequence.request.cache_salt, sequence.key_of(sequence.target - 1))
             if self._computed_by_another(sequence, len(match.pages)):
                 continue
             if chunks and self._budget.tokens(left, self.cache.matched_tokens(match)) < 1:
-                return
+                break
             opened = self.cache.open(match, sequence.target, headroom=len(self.running))
             if opened is None and match.partial is not None:  # the page to copy from may stand in the way itself
                 match = replace(match, partial=None, partial_tokens=0)
                 opened = self.cache.open(match, sequence.target, headroom=len(self.running))
             if opened is None:
-                return
+                break
             sequence.lease, copy = opened
             if copy is not None:
                 plan.copies.append(copy)
@@ -170,8 +169,7 @@ class Planner:
             self.running.append(sequence)
             plan.admitted.append(sequence)
             left -= self._add_chunk(chunks, sequence, left)
-            if sequence.suspect:
-                return
+        return plan.admitted
 
     def _computed_by_another(self, sequence: Sequence, matched_pages: int) -> bool:
         """Whether a running prompt is about to compute the page after the match."""

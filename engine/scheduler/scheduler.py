@@ -20,7 +20,7 @@ from ..errors import DeadlineExceeded, EngineError, InvalidRequest, Overloaded
 from ..request import FinishReason, Request, TokenLogprob, TokenOutput
 from ..runner.runner import Launched, ModelRunner
 from .budget import Budget
-from .events import Accepted, Counters, Event, Failed, Produced
+from .events import Accepted, Event, Failed, Produced
 from .limits import Limits
 from .planner import Plan, Planner
 from .policy import Policy, first_come
@@ -55,8 +55,8 @@ class Scheduler:
         seed: int | None = None,
         debug: bool = False,
     ) -> None:
-        self.counters = Counters()
         self.planner = Planner(cache, budget, policy, limits.max_running, limits.max_model_len)
+        self.counters = self.planner.counters
         self._runner = runner
         self._limits = limits
         self._overlap = overlap
@@ -85,6 +85,11 @@ class Scheduler:
     def num_waiting(self) -> int:
         return len(self.planner.waiting) + len(self._compiling)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another request may wait."""
+        return self.num_waiting < self._limits.max_waiting
+
     def submit(self, request: Request) -> None:
         """Take a request. What becomes of it, a refusal too, is among the events of the next steps."""
         try:
@@ -110,7 +115,7 @@ class Scheduler:
         limit = self._limits.output_limit(request)
         if request.sampling.grammar is not None and self._grammars is None:
             raise InvalidRequest("this engine runs without grammars.", "grammar")
-        if self.num_waiting >= self._limits.max_waiting:
+        if not self.has_room:
             raise Overloaded(f"{self.num_waiting} requests are waiting already. Try again later.")
         seed = request.sampling.seed if request.sampling.seed is not None else self._seeds.getrandbits(64)
         return Sequence(request, next(self._arrivals), limit, self._limits.ends(request), seed)
@@ -221,6 +226,8 @@ class Scheduler:
                 self._take(sequence, collected.tokens[index], collected.logprobs.get(index))
         for sequence, _ in plan.rows:
             sequence.in_flight -= 1
+            if sequence.suspect and sequence.computed >= sequence.alone_until:
+                sequence.alone_until = 0
             if sequence.phase is Phase.FINISHED and sequence.in_flight == 0:
                 self.planner.release(sequence)
 
@@ -266,20 +273,21 @@ class Scheduler:
         self._end(sequence)
 
     def _recover(self, plan: Plan, error: Exception) -> None:
-        """A step failed. A sequence that was alone in it ends; otherwise each one runs again, alone, from its tokens.
+        """A step failed. A sequence that was alone in it ends; otherwise each runs again, alone until past the step.
 
         Nothing that the step may have half written stays in the cache.
         """
-        blamed = [row.sequence for row in plan.rows]
+        rows = plan.rows + (self._pending[2].rows if self._pending else [])
+        past = {row.sequence: row.sequence.computed + row.tokens for row in rows}
         self._pending = None
         for sequence in list(self.planner.running):
             sequence.in_flight = 0
             if sequence.phase is Phase.FINISHED:
                 self.planner.release(sequence, keep=False)
-            elif blamed == [sequence]:
+            elif list(past) == [sequence]:
                 self.planner.retract(sequence, keep=False)
                 self._fail(sequence, EngineError(f"the engine failed on this request ({type(error).__name__})."))
             else:
                 self.planner.retract(sequence, keep=False)
-                sequence.suspect = sequence.suspect or sequence in blamed
+                sequence.alone_until = max(sequence.alone_until, past.get(sequence, 0))
         self.planner.cache.clear()

@@ -31,11 +31,12 @@ class Sequence:
         in_flight: launched steps that name this sequence and are not collected.
         limit: most output tokens.
         ends: ids that end the output.
+        alone_until: a step failed; up to this many computed tokens the sequence runs alone. 0: no suspicion.
     """
 
     __slots__ = (
-        "admitted", "arrival", "cached_tokens", "computed", "ends", "grammar", "in_flight", "key", "lease", "limit",
-        "phase", "prompt_length", "request", "sampled", "seed", "slot", "suspect", "target", "tokens",
+        "admitted", "alone_until", "arrival", "cached_tokens", "computed", "ends", "grammar", "in_flight", "key",
+        "lease", "limit", "phase", "prompt_length", "request", "sampled", "seed", "slot", "target", "tokens",
     )  # fmt: skip
 
     def __init__(self, request: Request, arrival: int, limit: int, ends: frozenset[int], seed: int) -> None:
@@ -56,12 +57,27 @@ class Sequence:
         self.sampled = 0
         self.in_flight = 0
         self.cached_tokens = 0
-        self.suspect = False
+        self.alone_until = 0
         self.admitted = False  # once, with its usage noted
 
     @property
     def prefilling(self) -> bool:
         return self.computed < self.target
+
+    @property
+    def decoding(self) -> bool:
+        """Whether its next token may be computed."""
+        return self.phase is Phase.RUNNING and not self.prefilling and self.sampled < self.limit
+
+    @property
+    def pages(self) -> list[int]:
+        """What it holds of the cache."""
+        return self.lease.pages if self.lease is not None else []
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a step that failed may have failed because of this sequence."""
+        return self.alone_until > 0
 
     @property
     def produced(self) -> int:

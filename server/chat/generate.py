@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 import anyio
 
-from ...engine import AsyncEngine, EngineError, Request
+from ...engine import AsyncEngine, Request
 from ...engine.client import TextOutputs
 from ...engine.request import TokenLogprob
 from .formats import Delta, StreamParser, TextDelta
@@ -78,8 +78,6 @@ class Generation:
             self.usage.cached_tokens = output.cached_tokens
             self.usage.completion_tokens = len(self.token_ids)
             reason = output.finish_reason
-            if reason == "abort":
-                raise EngineError("The generation was aborted.")
             deltas = self._deltas(output.text)
             if reason is not None and self._parser is not None:
                 deltas += self._parser.finish()

@@ -44,3 +44,8 @@ def test_a_bad_prompt_raises_and_leaves_the_model_usable(llm):
     with pytest.raises(InvalidRequest):
         llm.generate(["fine", [99999]], GREEDY)
     assert len(llm.generate("fine", GREEDY)[0].completions[0].token_ids) == 8
+
+
+def test_more_prompts_than_may_wait_are_served_all_the_same(reference):
+    with LLM(str(reference.folder), dtype="float32", kv_tokens=4000, max_waiting=2, max_running=2) as llm:
+        assert len(llm.generate([[number] for number in range(20)], GREEDY)) == 20

@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 import pytest
-from agenthost.engine import AsyncEngine, EngineConfig, Request, SamplingParams
-from agenthost.engine.errors import ContextOverflow, EngineDied, InvalidRequest, ModelNotFound
+from agenthost.engine import AsyncEngine, EngineConfig, Request, SamplingParams, client
+from agenthost.engine.errors import ContextOverflow, EngineDied, InvalidConfig, InvalidRequest, ModelNotFound
 
 
 def config(reference, **options):
@@ -78,6 +78,52 @@ def test_a_killed_engine_ends_its_requests_and_serves_again(reference):
     asyncio.run(main())
 
 
+def test_an_engine_that_cannot_be_understood_is_replaced(reference, monkeypatch):
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            stream = await engine.submit(request("a", [1], max_tokens=500, ignore_eos=True))
+            monkeypatch.setattr(engine, "_deliver", lambda outputs: outputs.nonsense)
+            with pytest.raises(EngineDied):
+                await tokens_of(stream)
+            monkeypatch.undo()
+            assert len(await tokens_of(await engine.submit(request("b", [1], max_tokens=5, ignore_eos=True)))) == 5
+
+    asyncio.run(main())
+
+
+def test_engines_that_served_are_always_replaced(reference, monkeypatch):
+    monkeypatch.setattr(client, "_LONGEST_PAUSE", 0.0)
+
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            for life in range(6):
+                await engine.ready()
+                stream = await engine.submit(request("a", [1], max_tokens=500, ignore_eos=True))
+                assert engine.pid is not None
+                os.kill(engine.pid, signal.SIGKILL)
+                with pytest.raises(EngineDied):
+                    await tokens_of(stream)
+                assert engine.restarts == life + 1
+            await engine.ready()
+
+    asyncio.run(main())
+
+
+def test_an_id_may_be_used_again_at_once(reference):
+    """What the engine still says of the aborted request does not reach its successor."""
+
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            for length in range(1, 20):
+                stream = await engine.submit(request("a", [1, 2], max_tokens=400, ignore_eos=True))
+                await anext(stream)
+                await stream.aclose()
+                again = await engine.submit(request("a", [3], max_tokens=length, ignore_eos=True))
+                assert len(await tokens_of(again)) == length
+
+    asyncio.run(main())
+
+
 def test_closing_a_stream_early_stops_the_work(reference):
     """The next request on the one slot can only run when the abandoned one has given it up."""
 
@@ -107,6 +153,16 @@ def test_a_model_that_does_not_exist_is_said_once_and_not_retried():
             with pytest.raises(ModelNotFound):
                 await engine.submit(request("a", [1]))
             assert (engine.status, engine.restarts) == ("stopped", 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("field", "value"), [("page_size", 0), ("max_running", -1), ("kv_tokens", 3), ("threads", 0)])
+def test_a_configuration_that_cannot_run_says_which_field(reference, field, value):
+    async def main():
+        async with AsyncEngine(config(reference).__replace__(**{field: value})) as engine:
+            with pytest.raises(InvalidConfig, match=field):
+                await engine.ready()
 
     asyncio.run(main())
 
@@ -163,6 +219,10 @@ def test_a_value_that_cannot_be_sent_is_refused_and_leaves_nothing_behind(refere
         async with AsyncEngine(config(reference)) as engine:
             with pytest.raises(InvalidRequest):
                 await engine.submit(Request(id="a", prompt=[1], priority=2**70))
+            with pytest.raises(InvalidRequest, match="prompt"):
+                await engine.submit(Request(id="a", prompt=[1.5]))  # pyright: ignore[reportArgumentType]
             assert engine.num_requests == 0
+            assert engine.restarts == 0
+            await tokens_of(await engine.submit(request("b", [1], max_tokens=2)))
 
     asyncio.run(main())

@@ -91,7 +91,7 @@ def test_sequences_are_retracted_when_pages_run_out_and_resume(reference, servin
     for name, tokens in prompts.items():
         server.submit(name, tokens, max_tokens=60, ignore_eos=True)
     server.run()
-    assert server.scheduler.planner.retractions > 0
+    assert server.scheduler.counters.retractions > 0
     assert [len(server.outputs[name]) for name in prompts] == [60] * 4
     assert_outputs_are_the_models(reference, server, prompts)
 
@@ -270,6 +270,26 @@ def test_a_failing_step_ends_only_the_request_that_causes_it(reference, serving,
     assert_outputs_are_the_models(reference, server, clean)
 
 
+def test_after_a_failed_step_requests_run_together_again(reference, serving, monkeypatch):
+    server = serving()
+    prompts = {str(seed): prompt(seed, 12) for seed in range(3)}
+    forward, batches = server.runner.forward, []
+
+    def failing_once(step):
+        batches.append(len(step.slots))
+        if len(batches) == 4:
+            raise RuntimeError("planted")
+        return forward(step)
+
+    monkeypatch.setattr(server.runner, "forward", failing_once)
+    for name, tokens in prompts.items():
+        server.submit(name, tokens, max_tokens=20, ignore_eos=True)
+    server.run()
+    assert_outputs_are_the_models(reference, server, prompts)
+    assert 1 in batches[4:8]
+    assert batches[8:].count(3) >= 10, batches
+
+
 def test_a_long_shared_edge_does_not_stand_in_its_own_way(serving):
     """The page to copy from lies in an edge that fills most of the memory that the newcomer needs."""
     server = serving(pages=64, max_model_len=250, idle=1000.0)
@@ -295,6 +315,6 @@ def test_usage_is_counted_once_however_often_a_request_is_retracted(serving):
     for seed in range(4):
         server.submit(str(seed), prompt(seed, 20), max_tokens=60, ignore_eos=True)
     server.run()
-    assert server.scheduler.planner.retractions > 0
+    assert server.scheduler.counters.retractions > 0
     assert server.scheduler.counters.prompt_tokens == 80
     assert set(server.cached.values()) == {0}
