@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from .disguise import Disguise, stems
 from .phrasing import Phrasing, fill, held_out
 from .slots import Slots
 from .toolbox import View, decorate
 
 TRAINING = Path(__file__).parent / "families"
+PLAIN = Disguise()
+_RETOLD = 0.6  # of the answers tell the result as it is: that works for any tool
+_FORMATTED = {"date", "clock", "email", "url", "phone", "weekday", "month", "filename", "flight", "plate", "version"}
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,20 @@ class Parameter:
             value = slots.pick(list(self.surfaces))
             words = slots.pick(self.surfaces[value])
             return (value == "true" if self.type == "boolean" else _typed(value, self.type)), words
-        text = str(slots.pick(self.slot)) if isinstance(self.slot, list) else slots.fill(self.slot)
+        if (
+            self.type == "string"
+            and not (isinstance(self.slot, str) and self.slot in _FORMATTED)
+            and slots.chance(0.15)
+        ):
+            text = slots.label()
+        else:
+            text = str(slots.pick(self.slot)) if isinstance(self.slot, list) else slots.fill(self.slot)
         return _typed(text, self.type), text
 
-    def schema(self, slots: Slots) -> dict[str, Any]:
+    def schema(self, slots: Slots, disguise: Disguise) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": self.type}
         if not slots.chance(0.12):
-            schema["description"] = slots.pick(self.descriptions)
+            schema["description"] = disguise.text(slots.pick(self.descriptions))
         if self.surfaces and self.type != "boolean":
             schema["enum"] = [_typed(value, self.type) for value in self.surfaces]
         return schema
@@ -60,6 +71,13 @@ class Family:
     parameters: tuple[Parameter, ...]
     outputs: dict[str, str | list[Any]]
     area: str
+
+    @cached_property
+    def shared_stems(self) -> tuple[str, ...]:
+        """What requests and the tool's name, description or parameters have in common: the words to disguise."""
+        named = [name.replace("_", " ") for name in (*self.names, *(p.name for p in self.parameters))]
+        described = [text for parameter in self.parameters for text in parameter.descriptions]
+        return tuple(sorted(stems(self.wordings) & stems([*named, *self.descriptions, *described])))
 
 
 @dataclass(frozen=True)
@@ -111,7 +129,7 @@ def neighbours(area: str) -> tuple[Family, ...]:
     return load(TRAINING / f"{area}.toml")
 
 
-def view(family: Family, slots: Slots, *, original: bool = False) -> View:
+def view(family: Family, slots: Slots, disguise: Disguise = PLAIN, *, original: bool = False) -> View:
     """The family's tool under one of its names. ``original`` keeps the first names, as an evaluation wants."""
     shown: dict[str, str] = {}
     for parameter in family.parameters:
@@ -127,6 +145,8 @@ def view(family: Family, slots: Slots, *, original: bool = False) -> View:
                     slots.rare().lower() or parameter.name,
                 ]
             )
+    for parameter in family.parameters if disguise.words else ():
+        shown[parameter.name] = disguise.name(shown.get(parameter.name, parameter.name))
     names = [shown.get(parameter.name, parameter.name) for parameter in family.parameters]
     if len(set(names)) < len(names):
         shown = {}
@@ -135,19 +155,20 @@ def view(family: Family, slots: Slots, *, original: bool = False) -> View:
         slots.rng.shuffle(parameters)
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {shown.get(p.name, p.name): p.schema(slots) for p in parameters},
+        "properties": {shown.get(p.name, p.name): p.schema(slots, disguise) for p in parameters},
     }
     required = [shown.get(p.name, p.name) for p in parameters if p.required]
     if required:
         schema["required"] = required
     if slots.chance(0.25):
         schema["additionalProperties"] = False
-    name = family.names[0] if original else decorate(slots.pick(family.names), slots)
-    function = {"name": name, "description": slots.pick(family.descriptions), "parameters": schema}
+    name = family.names[0] if original else decorate(disguise.name(slots.pick(family.names)), slots)
+    description = disguise.text(slots.pick(family.descriptions))
+    function = {"name": name, "description": description, "parameters": schema}
     return View(f"family:{family.id}", function, shown)
 
 
-def use(family: Family, slots: Slots, say: Phrasing) -> Use:
+def use(family: Family, slots: Slots, say: Phrasing, disguise: Disguise = PLAIN) -> Use:
     """A request for the tool, what it answers, and what to say then. Every seventh wording is held out of training."""
     reserved = [w for w in family.wordings if held_out(w, 7)]
     open_ = [w for w in family.wordings if not held_out(w, 7)] or list(family.wordings)
@@ -163,22 +184,40 @@ def use(family: Family, slots: Slots, say: Phrasing) -> Use:
     }
     spoken = {name: _spoken(value) for name, value in arguments.items()}
     known = {**spoken, **values}
-    result = _known(slots, family.results, known).replace("{{", "{").replace("}}", "}")
+    result = _known(slots, family.results, known, disguise).replace("{{", "{").replace("}}", "}")
     with_key = [answer for answer in family.answers if "{" + family.key + "}" in answer] or list(family.answers)
-    answer = _known(slots, tuple(with_key), known)
-    return Use(template, words, arguments, result, answer, known.get(family.key, ""))
+    answer = _known(slots, tuple(with_key), known, disguise)
+    if slots.chance(_RETOLD):
+        answer = retold(result, [spoken[p.name] for p in family.parameters if p.name in spoken and not p.surfaces])
+    return Use(disguise.text(template), words, arguments, result, answer, known.get(family.key, ""))
+
+
+def retold(result: str, arguments: list[str]) -> str:
+    """An answer to anything: the result in plain words, and what was asked for where it does not say that."""
+    text = result.strip()
+    if text.startswith("{"):
+        text = ", ".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in json.loads(text).items())
+    silent = [value for value in arguments if value.lower() not in text.lower()]
+    whole = f"{text} ({', '.join(silent)})" if silent else text
+    return whole[:1].upper() + whole[1:] + ("" if whole.endswith((".", "!", "?")) else ".")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_plain(one)}" for name, one in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, list) else _spoken(value)
 
 
 def _spoken(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _known(slots: Slots, templates: tuple[str, ...], values: dict[str, str]) -> str:
+def _known(slots: Slots, templates: tuple[str, ...], values: dict[str, str], disguise: Disguise) -> str:
     """A template all of whose placeholders have values, filled."""
     complete = []
     for template in templates:
         # Closing braces pair up from the right: in '{{"minutes": {minutes}}}' the first one ends the placeholder.
-        paired = template.replace("{{", "\0")[::-1].replace("}}", "\1")[::-1]
+        paired = disguise.text(template).replace("{{", "\0")[::-1].replace("}}", "\1")[::-1]
         text = fill(paired, values)
         if "{" not in text:
             complete.append(text.replace("\0", "{{").replace("\1", "}}"))

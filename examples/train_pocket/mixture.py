@@ -82,8 +82,8 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "price_times": (web_tasks.price_times, 0.8),
     "page_gone": (web_tasks.page_gone, 0.8),
     # tools never seen
-    "natural": (foreign_tasks.natural, 21.0),
-    "two_naturals": (foreign_tasks.two_naturals, 3.0),
+    "natural": (foreign_tasks.natural, 46.0),
+    "two_naturals": (foreign_tasks.two_naturals, 4.0),
     "missing_argument": (foreign_tasks.missing_argument, 1.2),
     "combined": (foreign_tasks.combined, 8.0),
     "invented": (foreign_tasks.invented, 5.0),
@@ -93,7 +93,7 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     # no tool
     "small_talk": (chat_tasks.small_talk, 2.5),
     "capabilities": (chat_tasks.capabilities, 1.2),
-    "no_tool_fits": (chat_tasks.no_tool_fits, 2.5),
+    "no_tool_fits": (chat_tasks.no_tool_fits, 2.0),
     "in_prompt": (chat_tasks.in_prompt, 2.5),
     "recall": (chat_tasks.recall, 0.8),
 }

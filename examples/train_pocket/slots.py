@@ -210,6 +210,23 @@ class Slots:
             return self.pick(names("title"))
         return " ".join(word.capitalize() for word in self.phrase(1, 3).split())
 
+    def label(self) -> str:
+        """What things of one kind may be called: a number in a name, two words, a code."""
+        styles = [
+            lambda: f"{self.word()} {self.integer(1, 99)}",
+            lambda: f"{self.plain_word().capitalize()} {self.word().capitalize()}",
+            lambda: f"{self.plain_word()} {self.plain_word()}",
+            lambda: f"{self.adjective()} {self.word()}",
+            lambda: f"{self.word()}{self.pick(['-', '_', '.', ''])}{self.integer(1, 999)}",
+            lambda: self.pick(string.ascii_uppercase) + str(self.integer(1, 99)),
+            lambda: f"{self.integer(1, 99)}{self.pick(string.ascii_uppercase)}",
+            lambda: f"{self.word()}.{self.pick(EXTENSIONS)}",
+            lambda: "".join(self.pick(string.ascii_uppercase) for _ in range(self.rng.randint(2, 4))),
+            self.rare,
+            self.ident,
+        ]
+        return self.pick(styles)()
+
     def price(self, low: float = 1, high: float | None = None) -> str:
         return f"{self.rng.uniform(low, high or 10 ** self.pick([1, 2, 2, 3, 4])):.2f}"
 

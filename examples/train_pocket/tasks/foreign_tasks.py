@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import families
+from ..disguise import Disguise
 from ..episode import Answer, Call, Script, Task, Turn, says, single, turn
 from ..families import Family, Use
 from ..phrasing import fill
@@ -16,6 +17,8 @@ from ..scene import Scene
 from ..slots import VOCABULARY, Slots
 from ..toolbox import View, decorate
 from ..world import ForeignCall
+
+_DISGUISED = 0.4  # of the families' uses
 
 
 @cache
@@ -35,15 +38,16 @@ def natural(scene: Scene, source: Path = families.TRAINING) -> Task:
 
 def one_family(scene: Scene, family: Family, *, original: bool = True) -> Task:
     """One call of this family's tool. ``original`` offers it under its first name."""
-    if not _offer(scene, families.view(family, scene.slots, original=original)):
+    disguise = _disguise(scene, family, original)
+    if not _offer(scene, families.view(family, scene.slots, disguise, original=original)):
         return combined(scene)
-    _, used = _prepared(scene, family)
+    _, used = _prepared(scene, family, disguise)
     request = scene.say.finish(used.template, used.words)
     if not original:
         for _ in range(scene.slots.pick([0, 0, 1, 2, 3])):
             near = scene.slots.pick(families.neighbours(family.area))
             if near.id != family.id:
-                _offer(scene, families.view(near, scene.slots))
+                _offer(scene, families.view(near, scene.slots, disguise))
 
     def script() -> Script:
         yield turn(f"family:{family.id}", used.arguments)
@@ -52,8 +56,14 @@ def one_family(scene: Scene, family: Family, *, original: bool = True) -> Task:
     return single("natural", request, script)
 
 
-def _prepared(scene: Scene, family: Family) -> tuple[str, Use]:
-    used = families.use(family, scene.slots, scene.say)
+def _disguise(scene: Scene, family: Family, original: bool) -> Disguise:
+    if original or not scene.slots.chance(_DISGUISED):
+        return families.PLAIN
+    return Disguise.draw(family.shared_stems, scene.slots)
+
+
+def _prepared(scene: Scene, family: Family, disguise: Disguise = families.PLAIN) -> tuple[str, Use]:
+    used = families.use(family, scene.slots, scene.say, disguise)
     tool = f"family:{family.id}"
     scene.world.foreign.append(ForeignCall(tool, used.arguments, used.result))
     return tool, used
