@@ -12,7 +12,16 @@ from .interpreter import Interpreter
 from .phrasing import Split
 from .scene import Scene
 from .slots import Slots
-from .tasks import chat_tasks, data_tasks, everyday_tasks, file_tasks, foreign_tasks, python_tasks, web_tasks
+from .tasks import (
+    chat_tasks,
+    composed_tasks,
+    data_tasks,
+    everyday_tasks,
+    file_tasks,
+    foreign_tasks,
+    python_tasks,
+    web_tasks,
+)
 from .toolbox import COMPACT, HOSTED, View, hosted_view, renamed_view
 from .workspace import Workspace
 from .world import FILE_TOOLS, World
@@ -85,7 +94,7 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "natural": (foreign_tasks.natural, 46.0),
     "two_naturals": (foreign_tasks.two_naturals, 4.0),
     "missing_argument": (foreign_tasks.missing_argument, 1.2),
-    "combined": (foreign_tasks.combined, 8.0),
+    "combined": (composed_tasks.combined, 8.0),
     "invented": (foreign_tasks.invented, 5.0),
     "parallel_invented": (foreign_tasks.parallel_invented, 1.2),
     "chained_invented": (foreign_tasks.chained_invented, 1.5),

@@ -1,29 +1,23 @@
-"""Tasks with tools that the model has not seen before: from families, or put together from parts."""
+"""Tasks with tools that the model has not seen before: from families, or without any meaning."""
 
 from __future__ import annotations
 
 import json
-import tomllib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .. import families
+from .. import composed, families
 from ..disguise import Disguise
 from ..episode import Answer, Call, Script, Task, Turn, says, single, turn
 from ..families import Family, Use
 from ..phrasing import fill
 from ..scene import Scene
-from ..slots import VOCABULARY, Slots
-from ..toolbox import View, decorate
+from ..slots import Slots
+from ..toolbox import View
 from ..world import ForeignCall
+from .composed_tasks import combined
 
 _DISGUISED = 0.4  # of the families' uses
-
-
-@cache
-def _combinations() -> dict[str, dict[str, Any]]:
-    return tomllib.loads((VOCABULARY / "combinations.toml").read_text())
 
 
 def _offer(scene: Scene, view: View) -> bool:
@@ -121,105 +115,6 @@ def missing_argument(scene: Scene, source: Path = families.TRAINING) -> Task:
     )
 
 
-def combined(scene: Scene) -> Task:
-    """A lookup or an action put together from parts, among near neighbours."""
-    return _lookup(scene) if scene.slots.chance(0.55) else _action(scene)
-
-
-def _thing_slot(slots: Slots) -> tuple[str, str]:
-    thing, slot = slots.pick(list(_combinations()["things"].items()))
-    return thing, slot
-
-
-def _lookup_view(slots: Slots, thing: str, attribute: str, parameter: str) -> View:
-    spoken = attribute.replace("_", " ")
-    name = slots.pick(
-        [
-            f"get_{thing}_{attribute}",
-            f"{thing}_{attribute}",
-            f"{attribute}_of_{thing}",
-            f"lookup_{attribute}",
-            f"find_{thing}_{attribute}",
-            f"get_{attribute}",
-            f"{thing}_{attribute}_lookup",
-            f"query_{attribute}",
-        ]
-    )
-    description = slots.pick(
-        [
-            f"Get the {spoken} of a {thing}.",
-            f"Look up a {thing}'s {spoken}.",
-            f"Returns the {spoken} for a given {thing}.",
-            f"{spoken.capitalize()} of a {thing}.",
-            f"Find out the {spoken} of one {thing}.",
-        ]
-    )
-    schema: dict[str, Any] = {"type": "string"}
-    if slots.chance(0.8):
-        schema["description"] = slots.pick(
-            [f"The {thing}", f"Name or id of the {thing}", f"Which {thing}", f"{thing.capitalize()} to look up"]
-        )
-    properties = {parameter: schema}
-    if slots.chance(0.25):
-        properties[slots.pick(["limit", "verbose", "language", "format", "units"])] = {
-            "type": slots.pick(["integer", "boolean", "string"]),
-            "description": "Optional",
-        }
-    function = {
-        "name": decorate(name, slots),
-        "description": description,
-        "parameters": {"type": "object", "properties": properties, "required": [parameter]},
-    }
-    return View(f"lookup:{thing}:{attribute}", function, {"thing": parameter})
-
-
-def _parameter_name(slots: Slots, thing: str) -> str:
-    return slots.pick(
-        [thing, f"{thing}_name", f"{thing}_id", "name", "id", "query", "target", f"the_{thing}", slots.invented()]
-    )
-
-
-def _lookup(scene: Scene) -> Task:
-    slots = scene.slots
-    thing, slot = _thing_slot(slots)
-    attribute, table = slots.pick(list(_combinations()["attributes"].items()))
-    view = _lookup_view(slots, thing, attribute, _parameter_name(slots, thing))
-    if not _offer(scene, view):
-        return invented(scene)
-    attributes = list(_combinations()["attributes"])
-    for _ in range(slots.pick([0, 1, 2, 3])):
-        other = _lookup_view(
-            slots,
-            thing if slots.chance(0.6) else _thing_slot(slots)[0],
-            slots.pick(attributes),
-            _parameter_name(slots, thing),
-        )
-        if other.tool.split(":")[2] != attribute:
-            _offer(scene, other)
-    identity = slots.fill(slot)
-    value = _from_slot(slots, table["slot"])
-    spoken = attribute.replace("_", " ")
-    result = _result(slots, {spoken if slots.chance(0.2) else attribute: value})
-    arguments = {"thing": identity}
-    scene.world.foreign.append(ForeignCall(view.tool, arguments, result))
-    named = slots.pick([identity, identity, f"{thing} {identity}", f"the {thing} {identity}", f"'{identity}'"])
-    if table["asks"] and slots.chance(0.5):
-        template = scene.say.choose(table["asks"])
-    else:
-        template = scene.say.choose([f"what is the {spoken} of {{x}}?", f"{{x}}: {spoken}?", f"tell me the {spoken} of {{x}}", f"what {spoken} does {{x}} have?", f"look up the {spoken} of {{x}}",
-                                     f"i need {{x}}'s {spoken}", f"get the {spoken} for {{x}}", f"{spoken} of {{x}}", f"do you know the {spoken} of {{x}}?", f"check {{x}}'s {spoken}"])  # fmt: skip
-
-    def script() -> Script:
-        yield turn(view.tool, arguments)
-        return Answer(slots.pick([f"The {spoken} of {identity} is {value}.", f"The {spoken} is {value}."]), (value,))
-
-    return single("natural", scene.say.finish(template, {"x": named}), script)
-
-
-def _from_slot(slots: Slots, slot: str | list[str]) -> str:
-    return slots.fill(slot) if isinstance(slot, str) else slots.pick(slot)
-
-
 def _result(slots: Slots, values: dict[str, str]) -> str:
     """Values as tools return them: JSON, lines, a sentence, or the bare value."""
     roll = slots.rng.random()
@@ -245,99 +140,6 @@ def _number(slots: Slots, value: str) -> str | int | float:
         if isinstance(number, int | float) and str(number) == value:
             return number
     return value
-
-
-def _action(scene: Scene) -> Task:
-    slots = scene.slots
-    verb, synonyms = slots.pick(list(_combinations()["actions"].items()))
-    thing, slot = _thing_slot(slots)
-    details = slots.rng.sample(list(_combinations()["details"].items()), slots.pick([0, 1, 1, 2]))
-    main = _parameter_name(slots, thing)
-    properties: dict[str, Any] = {
-        main: {
-            "type": "string",
-            "description": slots.pick([f"The {thing}", f"Which {thing}", f"Name or id of the {thing}"]),
-        }
-    }
-    required, shown = [main], {"thing": main}
-    arguments: dict[str, Any] = {"thing": slots.fill(slot)}
-    phrases = []
-    for name, detail in details:
-        own = slots.pick(
-            [name, name, f"{name}_{slots.pick(['value', 'text', 'param'])}", f"{verb}_{name}", slots.invented()]
-        )
-        if own in properties:
-            continue
-        schema = {"type": detail["type"], "description": detail["description"]}
-        if "enum" in detail:
-            schema["enum"] = detail["enum"]
-        properties[own], shown[name] = schema, own
-        optional = slots.chance(0.5)
-        if not optional and detail["type"] != "boolean":
-            required.append(own)
-        if (optional or detail["type"] == "boolean") and slots.chance(0.4):
-            continue
-        phrase, value = _detail(slots, detail)
-        arguments[name] = value
-        phrases.append(phrase)
-    name = decorate(
-        slots.pick([f"{verb}_{thing}", f"{thing}_{verb}", f"{verb}_{thing}s", f"do_{verb}", f"{verb}"]), slots
-    )
-    description = slots.pick(
-        [f"{verb.capitalize()} a {thing}.", f"{verb.capitalize()}s the given {thing}.", f"Used to {verb} one {thing}."]
-    )
-    function = {
-        "name": name,
-        "description": description,
-        "parameters": {"type": "object", "properties": properties, "required": required},
-    }
-    view = View(f"action:{verb}:{thing}", function, shown)
-    if not _offer(scene, view):
-        return invented(scene)
-    for other in slots.rng.sample(list(_combinations()["actions"]), slots.pick([0, 1, 2])):
-        if other != verb:
-            neighbour = {
-                "name": f"{other}_{thing}",
-                "description": f"{other.capitalize()} a {thing}.",
-                "parameters": {"type": "object", "properties": {main: properties[main]}, "required": [main]},
-            }
-            _offer(scene, View(f"action:{other}:{thing}", neighbour, {"thing": main}))
-    reference = slots.ident()
-    result = _result(slots, {slots.pick(["reference", "id", "confirmation", "number"]): reference})
-    scene.world.foreign.append(ForeignCall(view.tool, arguments, result))
-    identity = arguments["thing"]
-    clause = f"{scene.say.choose(synonyms)} {slots.pick([identity, f'{thing} {identity}', f'the {thing} {identity}'])} {' '.join(phrases)}".strip()
-    template = scene.say.template(_imperative())
-    request = scene.say.finish(template, {"clause": clause})
-
-    def script() -> Script:
-        yield turn(view.tool, arguments)
-        done = slots.pick(
-            [f"Done. The reference is {reference}.", f"I did that for {identity}; the reference is {reference}."]
-        )
-        return Answer(done, (reference,))
-
-    return single("natural", request, script)
-
-
-@cache
-def _imperative() -> Any:
-    from ..phrasing import Wordings
-
-    return Wordings.of({"do": ["{clause}"]})
-
-
-def _detail(slots: Slots, detail: dict[str, Any]) -> tuple[str, Any]:
-    phrase = slots.pick(detail["phrases"])
-    if detail["type"] == "boolean":
-        return phrase, True
-    text = slots.pick(detail["enum"]) if "enum" in detail else slots.fill(detail["slot"])
-    value: Any = text
-    if detail["type"] == "integer":
-        value = int(text)
-    elif detail["type"] == "number":
-        value = float(text)
-    return fill(phrase, {"v": text}), value
 
 
 # Tools without meaning: only the schema tells what to do.
@@ -573,13 +375,4 @@ def distractor(slots: Slots) -> View:
     roll = slots.rng.random()
     if roll < 0.45:
         return families.view(slots.pick(families.load(families.TRAINING)), slots)
-    if roll < 0.75:
-        thing, _ = _thing_slot(slots)
-        return _lookup_view(
-            slots, thing, slots.pick(list(_combinations()["attributes"])), _parameter_name(slots, thing)
-        )
-    verb, thing = slots.pick(list(_combinations()["actions"])), _thing_slot(slots)[0]
-    parameter = _parameter_name(slots, thing)
-    function = {"name": decorate(f"{verb}_{thing}", slots), "description": f"{verb.capitalize()} a {thing}.",
-                "parameters": {"type": "object", "properties": {parameter: {"type": "string"}}, "required": [parameter]}}  # fmt: skip
-    return View(f"action:{verb}:{thing}", function)
+    return composed.any_tool(slots).view
