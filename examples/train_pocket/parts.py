@@ -145,6 +145,11 @@ def details() -> dict[str, Detail]:
     }  # fmt: skip
 
 
+def _of_user(clause: str) -> str:
+    """A clause as a description puts it: me is the user."""
+    return re.sub(r"\b(me|my)\b", lambda match: "the user" + ("'s" if match[0] == "my" else ""), clause)
+
+
 @cache
 def _actions() -> dict[str, tuple[Action, frozenset[str], frozenset[str]]]:
     groups: dict[str, list[str]] = _table("parameters")["groups"]
@@ -154,7 +159,7 @@ def _actions() -> dict[str, tuple[Action, frozenset[str], frozenset[str]]]:
         say = [clause if "{tail}" in clause else clause + "{tail}" for clause in d["say"]]
         action = Action(
             name, d.get("mode", "the"), tuple(d["names"]), Wordings.of({"do": say, "ask": d["need"]}),
-            tuple(clause.replace("{tail}", "") for clause in d["say"][:2]), tuple(d["does"]), tuple(d["past"]),
+            tuple(_of_user(clause.replace("{tail}", "")) for clause in d["say"][:2]), tuple(d["does"]), tuple(d["past"]),
             tuple(_VARIANT.sub("", must) for must in d.get("must", ())),
             tuple(detail for tag in may for detail in groups.get(tag, [tag])),
             frozenset(say), d.get("sense", name), d.get("outcome", "reference"), d.get("quiet", False),

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .. import parts
+from .. import families, parts
 from ..composed import WHICH, Made
 from ..parts import Action, Attribute
 from ..slots import Slots
@@ -95,6 +95,15 @@ def of_lookup(slots: Slots, attribute: Attribute, made: Made, arguments: dict[st
     else:
         result = _shaped(slots, label, value)
     return Outcome(result, _upper(answer), (value,))
+
+
+def retold(slots: Slots, outcome: Outcome) -> Outcome:
+    """Now and then the answer tells the result as it is, which works for any tool."""
+    if not slots.chance(0.25) or outcome.result[:1] not in "{" or len(outcome.result) > 120 or not outcome.expect:
+        return outcome
+    told = families.retold(outcome.result, [])
+    whole = all(any(option in told.lower() for option in e.lower().split("|")) for e in outcome.expect)
+    return Outcome(outcome.result, told, outcome.expect) if whole else outcome
 
 
 def value_of(slots: Slots, attribute: Attribute) -> str:

@@ -19,6 +19,14 @@ from . import composed_results as results
 _NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 _LAST = (":", ",", "-", "(")  # a tail that starts so ends the sentence
 _ASKS_LATE = {"track", "measure", "weigh", "inspect", "monitor", "compare", "enroll_test"}  # too near to a lookup
+_ALIKE = {
+    "title": "name",
+    "host": "name",
+    "firm": "name",
+    "pet": "name",
+    "plate": "number",
+    "route": "number",
+}  # identities
 
 
 @dataclass
@@ -57,7 +65,7 @@ def _action(scene: Scene) -> Task | None:
             _give(slots, chosen.detail, given)
     request = _worded(scene, made, action.wordings, np, given)
     spoken = fill(np, given.words)
-    outcome = results.of_action(slots, action, made, given.arguments, spoken)
+    outcome = results.retold(slots, results.of_action(slots, action, made, given.arguments, spoken))
     scene.world.foreign.append(ForeignCall(made.view.tool, given.arguments, outcome.result))
 
     def script() -> Script:
@@ -202,7 +210,8 @@ def _worded(scene: Scene, made: Made, wordings: Wordings, np: str, given: _Given
     """The request: one sentence, with more before and after it where a value or a circumstance asks for that."""
     slots = scene.slots
     template = scene.say.template(wordings).replace("{t}", np).replace("{n}", slots.pick(made.thing.nouns))
-    slots.rng.shuffle(given.tails)
+    if slots.chance(0.6):
+        slots.rng.shuffle(given.tails)
     given.tails.sort(key=lambda tail: tail.startswith(_LAST))
     tail = "".join(part if part[0] in ":," else f" {part}" for part in given.tails)
     if "{tail}" in template:
@@ -266,7 +275,9 @@ def _other_identity(slots: Slots, made: Made, part: Action | Attribute) -> Made 
     others: list[Identity] = [
         identity
         for identity in made.thing.identities
-        if identity and made.identity and identity.slot != made.identity.slot
+        if identity
+        and made.identity
+        and _ALIKE.get(identity.id, identity.id) != _ALIKE.get(made.identity.id, made.identity.id)
     ]
     if not others or (isinstance(part, Action) and part.mode != "the"):
         return None
