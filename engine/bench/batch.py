@@ -46,7 +46,7 @@ def measure(folder: str, options: argparse.Namespace) -> Report:
         folder, dtype=options.dtype, device=options.device, threads=options.threads, max_running=options.batch,
         prefix_cache=False, kv_tokens=options.batch * (options.input + options.output + 64),
     )  # fmt: skip
-    with llm, progress(quiet=options.json) as bar:
+    with llm, progress() as bar:
         task = bar.add_task("repetitions", total=options.repeat)
         highest = llm.info.vocab_size - 1
         llm.generate([random_tokens(random, options.input, highest) for _ in range(options.batch)], sampling)

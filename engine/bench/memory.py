@@ -56,7 +56,7 @@ async def measure(folder: str, options: argparse.Namespace) -> Report:
     async with AsyncEngine(config) as engine:
         info = await engine.ready()
         jobs = list(_jobs(options, info.vocab_size))
-        with progress(quiet=options.json) as bar:
+        with progress() as bar:
             task = bar.add_task("requests", total=len(jobs))
 
             async def run(jobs: Sequence[Job]) -> None:

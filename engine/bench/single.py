@@ -10,11 +10,13 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from random import Random
 from typing import Any
 
 import torch
 
+from ..errors import EngineError
 from ..llm import LLM
 from ..request import SamplingParams
 from .offline import random_tokens
@@ -34,6 +36,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of both")
     parser.add_argument("--threads", type=int, help="CPU threads of both; by default all cores")
     options = parser.parse_args(words)
+    if find_spec("transformers") is None:
+        raise EngineError("transformers, to compare with, is not installed. Get it with pip install 'agenthost[dev]'.")
     with model_folder(options.model) as folder:
         report = measure(folder, options)
     report.emit(options.json)
@@ -45,7 +49,7 @@ def measure(folder: str, options: argparse.Namespace) -> Report:
         folder, dtype=options.dtype, device=options.device, threads=options.threads, max_running=1, prefix_cache=False,
         kv_tokens=2 * (options.input + options.output) + 256,
     )  # fmt: skip
-    with llm, progress(quiet=options.json) as bar:
+    with llm, progress() as bar:
         reference = Reference(folder, options)
         task = bar.add_task("repetitions", total=options.repeat)
         random = Random(0)
@@ -83,7 +87,7 @@ def _run(llm: LLM, prompt: list[int], output: int) -> tuple[float, list[int]]:
 
 
 class Reference:
-    """The same weights in transformers. Needs the package: ``pip install 'agenthost[dev]'``."""
+    """The same weights in transformers."""
 
     def __init__(self, folder: str, options: argparse.Namespace) -> None:
         from transformers import AutoModelForCausalLM
