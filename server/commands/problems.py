@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from ...engine import EngineError
+from ..bench.errors import BenchError
 from ..chat.formats import UnknownFormat
 from ..chat.template import TemplateError
 from ..settings import ConfigError
@@ -19,6 +20,6 @@ def reported(command: str, work: Callable[[], int]) -> int:
 
     try:
         return work()
-    except (ConfigError, EngineError, TemplateError, UnknownFormat, WorkspaceError) as error:
+    except (BenchError, ConfigError, EngineError, TemplateError, UnknownFormat, WorkspaceError) as error:
         print(f"agenthost {command}: {error}", file=sys.stderr)
         return COULD_NOT_START
