@@ -1,4 +1,4 @@
-"""The ``agenthost`` command. Only argparse is imported here, so that ``--help`` is instant."""
+"""The ``agenthost`` command. Little more than argparse is imported here, so that ``--help`` is instant."""
 
 from __future__ import annotations
 
@@ -99,7 +99,12 @@ def _agent(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="see agenthost bench --help")
+    from .commands.bench import listing
+
+    parser.usage = "agenthost bench BENCHMARK [-h] ..."
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"benchmarks:\n{listing()}"
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
 def _model(parser: argparse.ArgumentParser) -> None:

@@ -9,17 +9,29 @@ from typing import Any
 
 # name: (module, what it measures)
 BENCHMARKS = {
-    "offline": ("agenthost.engine.bench.offline", "throughput of the engine alone"),
-    "overhead": ("agenthost.engine.bench.overhead", "what a step costs beside the model"),
+    "targets": ("agenthost.server.bench.targets", "every figure that this project promises, beside its target"),
     "serve": ("agenthost.server.bench.serve", "a running server under concurrent requests"),
+    "agent": ("agenthost.server.bench.agent", "an agent's waits: cold start, second turn, steps with tools"),
+    "offline": ("agenthost.engine.bench.offline", "throughput of the engine alone"),
+    "single": ("agenthost.engine.bench.single", "decode speed of one stream, beside transformers"),
+    "batch": ("agenthost.engine.bench.batch", "what batching brings over one stream"),
+    "overhead": ("agenthost.engine.bench.overhead", "what a step costs beside the model"),
+    "memory": ("agenthost.engine.bench.memory", "whether memory stays flat over many requests and aborts"),
 }
 
 
 def main(options: Mapping[str, Any]) -> int:
-    arguments = options.get("arguments", [])
-    if not arguments or arguments[0] not in BENCHMARKS:
-        known = "\n".join(f"  {name:<10} {summary}" for name, (_, summary) in BENCHMARKS.items())
-        print(f"usage: agenthost bench BENCHMARK [-h] ...\n\n{known}", file=sys.stderr)
+    """What the benchmark returns; 2 when there is none of that name, or when it could not be run."""
+    name, *words = options.get("arguments") or [""]
+    if name not in BENCHMARKS:
+        print(f"usage: agenthost bench BENCHMARK [-h] ...\n\n{listing()}", file=sys.stderr)
         return 2
-    module = importlib.import_module(BENCHMARKS[arguments[0]][0])
-    return module.main(arguments[1:])
+    from .problems import reported
+
+    return reported(f"bench {name}", lambda: importlib.import_module(BENCHMARKS[name][0]).main(words))
+
+
+def listing() -> str:
+    """One line for each benchmark."""
+    lines = (f"  {name:<10} {summary}" for name, (_, summary) in BENCHMARKS.items())
+    return "\n".join(lines) + "\n\nagenthost bench BENCHMARK --help explains one and lists its options."
