@@ -33,6 +33,7 @@ FILE_NAMES = sorted(FILE_TOOLS)
 MIXTURE: dict[str, tuple[Maker, float]] = {
     # Python alone
     "compute": (python_tasks.compute, 14.0),
+    "casual_compute": (python_tasks.casual_compute, 12.0),
     "compose": (python_tasks.compose, 3.0),
     "follow_up": (python_tasks.follow_up, 2.0),
     "variables": (python_tasks.variables, 1.5),

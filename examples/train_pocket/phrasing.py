@@ -3,11 +3,12 @@
 A bank entry lists noun phrases ("the sum of {a} and {b}"), imperative clauses ("add {a} and {b}") and whole sentences
 ("how much do i get if ..."). Frames around the first two multiply them. A *structure* is one form in one frame; every
 fifth form and every fifth frame, chosen by a hash of its text, never occurs in training and serves to measure unseen
-phrasings.
+phrasings. Inside a form ``<a|b>`` stands for either; such variants share the form's split.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 import zlib
@@ -21,6 +22,7 @@ from .slots import Slots
 Split = Literal["train", "unseen"]
 PHRASINGS = Path(__file__).parent / "phrasings"
 _PLACEHOLDER = re.compile(r"\{(\w+)(#?)\}")
+_OPTIONS = re.compile(r"<([^<>|]*(?:\|[^<>|]*)+)>")
 
 _SYNONYMS = [
     ("folder", ["directory", "dir"]),
@@ -65,12 +67,14 @@ class _Forms:
 
     train: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    weight: float = 0.0  # how often sentences are drawn, by the number of their variants
 
     @classmethod
     def of(cls, texts: list[str]) -> _Forms:
         forms = cls([t for t in texts if not held_out(t)], [t for t in texts if held_out(t)])
         if texts and not forms.train:
             forms.train = [forms.unseen.pop()]
+        forms.weight = 0.5 + 0.35 * max(len(forms.train), min(30, _variants(forms)))
         return forms
 
 
@@ -89,12 +93,16 @@ class Wordings:
     def structures(self) -> int:
         frames = _frames()
         return (
-            len(self.noun_phrases.train + self.noun_phrases.unseen)
-            * len(frames["noun_phrase"].train + frames["noun_phrase"].unseen)
-            + len(self.imperatives.train + self.imperatives.unseen)
-            * len(frames["imperative"].train + frames["imperative"].unseen)
-            + len(self.sentences.train + self.sentences.unseen)
+            _variants(self.noun_phrases) * len(frames["noun_phrase"].train + frames["noun_phrase"].unseen)
+            + _variants(self.imperatives) * len(frames["imperative"].train + frames["imperative"].unseen)
+            + _variants(self.sentences)
         )
+
+
+def _variants(forms: _Forms) -> int:
+    return sum(
+        math.prod(options.count("|") + 1 for options in _OPTIONS.findall(form)) for form in forms.train + forms.unseen
+    )
 
 
 @cache
@@ -131,12 +139,19 @@ class Phrasing:
         return self.finish(template, values)
 
     def template(self, wordings: Wordings | str) -> str:
-        """A form in a frame, placeholders still in it."""
+        """A form in a frame, placeholders still in it, its options decided."""
+        return self.vary(self._template(wordings))
+
+    def vary(self, form: str) -> str:
+        """Decide every ``<a|b>``."""
+        return _OPTIONS.sub(lambda match: self.slots.pick(match[1].split("|")), form) if "|" in form else form
+
+    def _template(self, wordings: Wordings | str) -> str:
         entry = bank()[wordings] if isinstance(wordings, str) else wordings
         kinds: list[tuple[_Forms, _Forms | None, float]] = [
             (entry.noun_phrases, _frames()["noun_phrase"], 3.0),
             (entry.imperatives, _frames()["imperative"], 3.0),
-            (entry.sentences, None, 0.5 + 0.35 * len(entry.sentences.train)),
+            (entry.sentences, None, entry.sentences.weight),
         ]
         if self.split == "unseen":
             kinds = [k for k in kinds if k[0].unseen or (k[0].train and k[1])] or kinds
@@ -152,7 +167,7 @@ class Phrasing:
     def choose(self, options: list[str]) -> str:
         """One of a plain list of sentences, the split respected."""
         forms = _Forms.of(options)
-        return self.slots.pick(forms.unseen if self.split == "unseen" and forms.unseen else forms.train)
+        return self.vary(self.slots.pick(forms.unseen if self.split == "unseen" and forms.unseen else forms.train))
 
     def finish(self, template: str, values: dict[str, str]) -> str:
         return fill(self.roughen(template), values)

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 
 from ..episode import Answer, Round, Script, Task, single, turn
+from ..everyday_values import codes, draw, texts
 from ..phrasing import Wordings, fill
 from ..scene import Scene
 from ..slots import Slots
-from ..values import codes, draw, texts
 
 OPERATIONS = Path(__file__).parent.parent / "operations"
 ANSWERS = ["The {noun} is {result}.", "The {noun} is {result}.", "The {noun} is {result}.", "The result is {result}."]
@@ -132,7 +132,15 @@ def answer_for(scene: Scene, drawn: Drawn, result: str) -> Answer:
 
 def compute(scene: Scene) -> Task:
     """One operation."""
-    drawn = draw_operation(scene)
+    return _computed(scene, draw_operation(scene, lambda operation: not operation.area.startswith("casual")))
+
+
+def casual_compute(scene: Scene) -> Task:
+    """One operation, asked for in passing."""
+    return _computed(scene, draw_operation(scene, lambda operation: operation.area.startswith("casual")))
+
+
+def _computed(scene: Scene, drawn: Drawn) -> Task:
 
     def script() -> Script:
         (result,) = yield turn("python", {"code": shown_code(scene.slots, drawn.code)})
