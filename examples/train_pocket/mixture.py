@@ -20,6 +20,7 @@ from .tasks import (
     file_tasks,
     foreign_tasks,
     python_tasks,
+    table_tasks,
     web_tasks,
 )
 from .toolbox import COMPACT, HOSTED, View, hosted_view, renamed_view
@@ -74,6 +75,8 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "compute_and_save": (data_tasks.compute_and_save, 2.0),
     "column_and_save": (data_tasks.column_and_save, 1.2),
     "count_list": (data_tasks.count_list, 0.6),
+    "casual_table": (table_tasks.casual_table, 7.0),
+    "product_total": (table_tasks.product_total, 2.0),
     # as people talk
     "unnamed_note": (everyday_tasks.unnamed_note, 2.0),
     "unnamed_append": (everyday_tasks.unnamed_append, 1.5),
@@ -95,7 +98,7 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "natural": (foreign_tasks.natural, 46.0),
     "two_naturals": (foreign_tasks.two_naturals, 4.0),
     "missing_argument": (foreign_tasks.missing_argument, 1.2),
-    "combined": (composed_tasks.combined, 8.0),
+    "combined": (composed_tasks.combined, 24.0),
     "invented": (foreign_tasks.invented, 5.0),
     "parallel_invented": (foreign_tasks.parallel_invented, 1.2),
     "chained_invented": (foreign_tasks.chained_invented, 1.5),
