@@ -54,7 +54,12 @@ def no_tool_fits(scene: Scene) -> Task:
     used = families.use(family, slots, scene.say)
     if slots.chance(0.3):
         hosted = ["what's the weather like in {city}?", "book me a table for {small} in {city}", "send an email to {first_name}", "call {first_name}", "play some music", "what time is it in {city}?", "order a pizza",
-                  "turn on the lights", "what's in the news?", "translate '{word}' to {language}", "set an alarm for {clock}", "text {first_name} that i'm late", "get me a taxi to {street_address}", "how is the stock market?"]  # fmt: skip
+                  "turn on the lights", "what's in the news?", "translate '{word}' to {language}", "set an alarm for {clock}", "text {first_name} that i'm late", "get me a taxi to {street_address}", "how is the stock market?",
+                  "<can you |could you |please |>order <me |us |>a <pizza|burger|coffee|taxi|new {word}>", "<can you |please |>call <my mom|my boss|{first_name}|a taxi|the police>", "<can you |please |>book <me |>a <flight|hotel|train|table|room> <to|in> {city}",
+                  "<turn|switch> <on|off> the <tv|lights|heating|radio|lamp>", "<can you |>send <a text|a message|an email|flowers> to <{first_name}|my boss|my mom>", "<buy|get> me <a {word}|flowers|a ticket to {city}|some beer>",
+                  "<can you |>play <a song|some jazz|the radio|my playlist>", "<can you |>take a <photo|picture|screenshot>", "<water|feed|walk> my <plants|cat|dog>", "<open|lock|close> the <door|garage|window>", "make me a <sandwich|coffee|tea>",
+                  "<whats|how is> the weather <like |>in {city}<| today| tomorrow>", "print this <out |>on my printer", "<remind|wake> me <at {clock}|tomorrow>", "<post|tweet> this <on facebook|online|for me>", "<pay|transfer> <my rent|{small} euros to {first_name}>",
+                  "<drive|take> me to {city}", "<can you |>fix my <car|phone|bike|sink>", "charge my phone", "how much <is a|does a> flight to {city}<| cost>", "<whats on|anything good on> tv <tonight|today>", "find me a <date|job|flat> in {city}"]  # fmt: skip
         template = scene.say.choose(hosted)
         request = scene.say.finish(
             fill(

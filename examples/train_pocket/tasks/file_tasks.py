@@ -13,7 +13,7 @@ from .python_tasks import failed
 _DONE = ["Done.", "OK.", "Done!"]
 
 
-def _names_in(listing: str) -> list[str]:
+def names_in(listing: str) -> list[str]:
     return [line.split("] ", 1)[1] for line in listing.split("\n") if line.startswith("[")]
 
 
@@ -33,7 +33,7 @@ def listing(scene: Scene) -> Task:
         if result == "(empty directory)":
             where = "The workspace" if root else directory
             return Answer(f"{where} is empty.", ("empty|no files",))
-        found = _names_in(result)
+        found = names_in(result)
         where = "here" if root else f"in {directory}"
         text = slots.pick(
             [
@@ -179,7 +179,7 @@ def somewhere(scene: Scene) -> Task:
                 yield turn("read_text_file", {"path": path})
             return Answer(f"The {wanted.name} is {wanted.value}. It is in {path}.", (wanted.value,))
         (result,) = yield turn("list_directory", {"path": "."})
-        found = [name for name in _names_in(result) if name == path or name in others]
+        found = [name for name in names_in(result) if name == path or name in others]
         order = found if len(found) <= 4 else [path]
         yield Turn(tuple(Call("read_text_file", {"path": name}) for name in order))
         return Answer(f"The {wanted.name} is {wanted.value}. I found it in {path}.", (wanted.value,))
@@ -281,7 +281,7 @@ def appending(scene: Scene) -> Task:
 
 
 def replacing(scene: Scene) -> Task:
-    """An edit of some words: with edit_file where it is offered, else by reading and writing."""
+    """An edit of some words, after a look at the file: with edit_file where it is offered, else by Python."""
     slots = scene.slots
     path = scene.fresh_path(slots.pick(["txt", "md", "cfg", "ini", "yaml"]))
     facts = draw_facts(slots, slots.rng.randint(1, 4))
@@ -298,20 +298,16 @@ def replacing(scene: Scene) -> Task:
     edit = scene.offers("edit_file")
 
     def script() -> Script:
-        if edit and by_key:
-            yield turn("read_text_file", {"path": path})
+        yield turn("read_text_file", {"path": path})
         if edit:
             yield turn("edit_file", {"path": path, "edits": [{"oldText": target.value, "newText": new}]})
         else:
-            yield turn("read_text_file", {"path": path})
-            yield turn("write_file", {"path": path, "content": text.replace(target.value, new).rstrip("\n") + "\n"})
+            code = f"text = open({path!r}).read()\nopen({path!r}, 'w').write(text.replace({target.value!r}, {new!r}))"
+            yield turn("python", {"code": code})
         said = slots.pick([f"I changed {target.value} to {new} in {path}.", f"Done. {path} now has {new}."])
         return Answer(said, (path,), lambda world: (world.workspace.text(path) or "").strip() == after)
 
-    tools = (
-        (("edit_file", "read_text_file") if by_key else ("edit_file",)) if edit else ("read_text_file", "write_file")
-    )
-    return single("edit", request, script, tools)
+    return single("edit", request, script, ("read_text_file", "edit_file" if edit else "python"))
 
 
 def moving(scene: Scene) -> Task:
@@ -493,7 +489,7 @@ def mentioning(scene: Scene) -> Task:
     with_python = not scene.offers("grep")
     code = (
         "import glob, os\nfor path in sorted(glob.glob('**', recursive=True)):\n"
-        f"    if os.path.isfile(path) and {word!r} in open(path).read():\n        print(path)"
+        f"    if os.path.isfile(path) and {word.lower()!r} in open(path).read().lower():\n        print(path)"
     )
 
     def script() -> Script:
@@ -501,7 +497,7 @@ def mentioning(scene: Scene) -> Task:
             (result,) = yield turn("python", {"code": code})
             found = [] if result == "(no output)" else result.split("\n")
         else:
-            (result,) = yield turn("grep", {"pattern": word, "path": "."})
+            (result,) = yield turn("grep", {"pattern": f"(?i){word.lower()}", "path": "."})
             found = [] if result == "No matches found" else sorted({hit.split(":", 1)[0] for hit in result.split("\n")})
         if not found:
             return Answer(slots.pick([f"No file mentions {word}.", f"I found no file that mentions {word}."]), ("no",))
@@ -567,7 +563,7 @@ def existing(scene: Scene) -> Task:
 
     def script() -> Script:
         (result,) = yield turn("list_directory", {"path": folder})
-        present = path.rsplit("/", 1)[-1] in _names_in(result)
+        present = path.rsplit("/", 1)[-1] in names_in(result)
         if present:
             return Answer(slots.pick([f"Yes, {path} exists.", f"Yes, there is a file {path}."]), ("yes",))
         return Answer(slots.pick([f"No, {path} does not exist.", f"No, there is no file {path}."]), ("no",))
@@ -676,8 +672,8 @@ def list_and_read(scene: Scene) -> Task:
 
     def script() -> Script:
         (result,) = yield turn("list_directory", {"path": "."})
-        if [name for name in _names_in(result) if name.endswith(f".{extension}")] != [path]:
-            return Answer(f"I am not sure which file you mean: {', '.join(_names_in(result))}.")
+        if [name for name in names_in(result) if name.endswith(f".{extension}")] != [path]:
+            return Answer(f"I am not sure which file you mean: {', '.join(names_in(result))}.")
         (content,) = yield turn("read_text_file", {"path": path})
         return Answer(f"{path} says: {content}", (content,))
 
@@ -728,7 +724,7 @@ def missing_file(scene: Scene) -> Task:
         yield turn("read_text_file", {"path": wrong})
         say = slots.pick(["", "", f"{wrong} does not exist. Let me list the files."])
         (result,) = yield turn("list_directory", {"path": folder}, say)
-        names = _names_in(result)
+        names = names_in(result)
         if not similar:
             return Answer(
                 slots.pick(
@@ -765,9 +761,7 @@ def directory_not_file(scene: Scene) -> Task:
     def script() -> Script:
         yield turn("read_text_file", {"path": folder})
         (result,) = yield turn("list_directory", {"path": folder})
-        return Answer(
-            f"{folder} is a directory. It contains: {', '.join(_names_in(result))}.", tuple(_names_in(result))
-        )
+        return Answer(f"{folder} is a directory. It contains: {', '.join(names_in(result))}.", tuple(names_in(result)))
 
     request = scene.say.request("files.read", {"p": folder})
     return single("missing_file", request, script, ("read_text_file", "list_directory"))
