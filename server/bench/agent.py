@@ -38,7 +38,7 @@ _UNITS = {
 
 def main(words: Sequence[str]) -> int:
     """Exit status 0 when all could be measured, whether the agent's answer is right or not."""
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     from .loop_steps import loop_steps
 
     with progress() as bar:
@@ -57,7 +57,8 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Its options."""
     parser = arguments("agent", __doc__)
     parser.add_argument("--model", default="pocket", help="a folder, a hub id or pocket")
     parser.add_argument(

@@ -26,7 +26,8 @@ _LAST_LINES = 5
 def own_server(model: str) -> Iterator[Endpoint]:
     """Serve ``model``, with the settings of ``AGENTHOST_*`` variables; yields when it is ready. Raises ServerFailed."""
     key, port = secrets.token_hex(16), _free_port()
-    command = [sys.executable, "-m", "agenthost.server.cli", "serve", model, "--host", "127.0.0.1", "--port", str(port)]
+    where = ("--host", "127.0.0.1", "--port", str(port))
+    command = [sys.executable, "-m", "agenthost.server.cli", "serve", model, *where, "--log-level", "error"]
     environment = {**os.environ, "AGENTHOST_API_KEY": key}  # not on the command line, which others can read
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

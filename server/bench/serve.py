@@ -39,7 +39,7 @@ _ERRORS_SHOWN = 3
 
 def main(words: Sequence[str]) -> int:
     """Exit status 0 when every request was answered, 1 otherwise. Raises BenchError when none could be sent."""
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     given = nullcontext(Endpoint(options.url, options.model, options.api_key)) if options.url else None
     with given or own_server(options.model or "pocket") as endpoint:
         report, errors = anyio.run(measure, endpoint, options)
@@ -49,7 +49,8 @@ def main(words: Sequence[str]) -> int:
     return 1 if errors else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Its options; ``input_tokens`` and ``output_tokens`` become pairs of bounds."""
     parser = arguments("serve", __doc__)
     server = parser.add_argument_group("the server")
     server.add_argument("--url", help="of a running server, such as http://127.0.0.1:8000/v1; by default an own one")
@@ -97,16 +98,19 @@ async def measure(endpoint: Endpoint, options: argparse.Namespace) -> tuple[Repo
 
 
 def workload(options: argparse.Namespace, gauge: Gauge, number: int) -> list[Job]:
-    """The jobs of row ``number``; the same for the same seed, and no prompt in two rows."""
-    random = Random(f"{options.seed}/{number}")
-    prefix = random_words(random, gauge.inside(options.shared_prefix)) + "\n" if options.shared_prefix else ""
+    """The jobs of row ``number``; the same for the same seed, and no prompt in two rows.
+
+    Lengths and arrivals are drawn apart from the words, so they are the same whatever the tokenizer.
+    """
+    shape, text = Random(f"{options.seed}/{number}/shape"), Random(f"{options.seed}/{number}/text")
+    prefix = random_words(text, gauge.inside(options.shared_prefix)) + "\n" if options.shared_prefix else ""
     arrival = 0.0 if options.request_rate else None
     jobs: list[Job] = []
     for _ in range(options.requests):
         if arrival is not None:
-            arrival += random.expovariate(options.request_rate)
-        prompt = prefix + random_words(random, gauge.whole(random.randint(*options.input_tokens)))
-        jobs.append(Job(prompt, random.randint(*options.output_tokens), arrival))
+            arrival += shape.expovariate(options.request_rate)
+        length, output = shape.randint(*options.input_tokens), shape.randint(*options.output_tokens)
+        jobs.append(Job(prefix + random_words(text, gauge.whole(length)), output, arrival))
     return jobs
 
 
