@@ -109,6 +109,13 @@ def arguments(name: str, summary: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def positive(text: str) -> int:
+    """A type for arguments that count something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Keeps paragraphs, and shows defaults where there are any."""
 

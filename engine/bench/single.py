@@ -91,7 +91,9 @@ class Reference:
 
     def __init__(self, folder: str, options: argparse.Namespace) -> None:
         from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         self._device = options.device
         dtype = getattr(torch, options.dtype)
         self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(options.device).eval()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ...engine.bench.report import Figure, Report, arguments, progress
+from ...engine.bench.report import Figure, Report, arguments, positive, progress
 from ...engine.bench.table import Table, Value
 from .cold_start import cold_start
 from .own_server import own_server
@@ -43,17 +43,18 @@ def main(words: Sequence[str]) -> int:
 
     with progress() as bar:
         task = bar.add_task("cold starts", total=3 + options.repeat)
+        cold_start(options.model)  # fills the page cache
         starts: list[float] = []
-        for number in range(1 + options.repeat):
-            starts += [cold_start(options.model)][:number]  # the first one fills the page cache
+        for _ in range(options.repeat):
             bar.advance(task)
-        bar.update(task, description="second turns")
+            starts.append(cold_start(options.model))
+        bar.update(task, description="second turns", advance=1)
         with own_server(options.model) as endpoint:
             turns = anyio.run(second_turns, endpoint, options.prefix_tokens, options.repeat, options.seed)
         bar.update(task, description="steps", advance=1)
-        steps = anyio.run(loop_steps, options.model, options.task)
+        steps, ending = anyio.run(loop_steps, options.model, options.task)
         bar.advance(task)
-    report(options, starts, turns, steps).emit(options.json)
+    report(options, starts, turns, steps, ending).emit(options.json)
     return 0
 
 
@@ -62,15 +63,17 @@ def parser() -> argparse.ArgumentParser:
     parser = arguments("agent", __doc__)
     parser.add_argument("--model", default="pocket", help="a folder, a hub id or pocket")
     parser.add_argument(
-        "--repeat", type=int, default=3, metavar="N", help="starts and conversations; medians are shown"
+        "--repeat", type=positive, default=3, metavar="N", help="starts and conversations; medians are shown"
     )
-    parser.add_argument("--prefix-tokens", type=int, default=2000, metavar="N", help="before the second turn")
+    parser.add_argument("--prefix-tokens", type=positive, default=2000, metavar="N", help="before the second turn")
     parser.add_argument("--task", default=_TASK, help="for the steps; the workspace holds expenses.csv")
     parser.add_argument("--seed", type=int, default=0, help="of the conversations")
     return parser
 
 
-def report(options: argparse.Namespace, starts: list[float], turns: list[Turns], steps: list[Step]) -> Report:
+def report(
+    options: argparse.Namespace, starts: list[float], turns: list[Turns], steps: list[Step], ending: str
+) -> Report:
     first = statistics.median(turn.first.first_token for turn in turns)
     second = statistics.median(turn.second.first_token for turn in turns)
     prompts = sum(turn.second.prompt_tokens for turn in turns)
@@ -83,6 +86,7 @@ def report(options: argparse.Namespace, starts: list[float], turns: list[Turns],
         Figure("second_turn_cached", 100 * sum(t.second.cached_tokens for t in turns) / prompts, "%", "of its prompt"),
         Figure("steps_cached", _cached(steps), "%", "of the prompts of the loop's steps but the first"),
         Figure("tool_time", sum(step.tool_time for step in steps), "s", f"in {len(steps)} steps"),
+        Figure("loop_ended_with", ending),
     ]
     settings = {
         "model": options.model, "repeat": options.repeat, "prefix_tokens": options.prefix_tokens,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..agent.events import CallFinished, StepFinished
+from ..agent.events import Answer, CallFinished, Failed, StepFinished
 from ..commands.hosted import hosted
 
 _EXPENSES = """date,category,amount
@@ -34,9 +34,10 @@ class Step:
     tool_time: float = 0.0
 
 
-async def loop_steps(model: str, task: str) -> list[Step]:
-    """The steps until the agent answers or gives up. Raises what :func:`hosted` raises."""
+async def loop_steps(model: str, task: str) -> tuple[list[Step], str]:
+    """The steps until the agent answers or gives up, and which of both. Raises what :func:`hosted` raises."""
     steps: list[Step] = []
+    ending = ""
     with _workspace() as workspace:
         options = {"model": model, "workspace": workspace, "temperature": 0.0}
         async with hosted(options) as host, host.agent.run(task) as events:
@@ -48,7 +49,11 @@ async def loop_steps(model: str, task: str) -> list[Step]:
                     case CallFinished():
                         steps[-1].tools.append(event.tool)
                         steps[-1].tool_time += event.seconds
-    return steps
+                    case Answer():
+                        ending = "an answer"
+                    case Failed():
+                        ending = event.message
+    return steps, ending
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from random import Random
 
 import anyio
 
-from ...engine.bench.report import Report, arguments, progress
+from ...engine.bench.report import Report, arguments, positive, progress
 from ...engine.bench.table import Percentiles, Table, Value
 from .client import Client, Endpoint
 from .load import Job, Outcome, drive
@@ -57,12 +57,17 @@ def parser() -> argparse.ArgumentParser:
     server.add_argument("--model", help="with --url: which of its models (by default the first); else what to serve")
     server.add_argument("--api-key", metavar="KEY", help="what the server of --url wants to see")
     load = parser.add_argument_group("the load")
-    load.add_argument("--concurrency", type=_positive, nargs="+", metavar="N", help="requests at a time, a row each")
-    load.add_argument("--requests", type=_positive, default=64, metavar="N", help="in each row")
+    load.add_argument(
+        "--concurrency", type=positive, nargs="+", metavar="N",
+        help="requests at a time, a row each; by default 1 4 16, or no bound with --request-rate",
+    )  # fmt: skip
+    load.add_argument("--requests", type=positive, default=64, metavar="N", help="in each row")
     load.add_argument("--request-rate", type=_rate, metavar="R", help="arrivals in a second, on average")
     load.add_argument("--input-tokens", type=_range, default="128-512", metavar="A-B", help="length of prompts")
     load.add_argument("--output-tokens", type=_range, default="32-128", metavar="A-B", help="length of outputs")
-    load.add_argument("--shared-prefix", type=int, default=0, metavar="N", help="tokens before each prompt, in common")
+    load.add_argument(
+        "--shared-prefix", type=positive, default=0, metavar="N", help="tokens before each prompt, in common"
+    )
     load.add_argument("--seed", type=int, default=0, help="of prompts, lengths and arrivals")
     load.add_argument(
         "--respect-eos", action="store_true",
@@ -134,12 +139,6 @@ def row(outcome: Outcome, concurrency: int | None) -> dict[str, Value]:
     }
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
 def _rate(text: str) -> float:
     try:
         rate = float(text)
@@ -153,7 +152,7 @@ def _rate(text: str) -> float:
 def _range(text: str) -> tuple[int, int]:
     """``A-B`` or one number for both ends."""
     low, dash, high = text.partition("-")
-    least, most = _positive(low), _positive(high if dash else low)
+    least, most = positive(low), positive(high if dash else low)
     if least > most:
         raise argparse.ArgumentTypeError(f"{text!r} runs backwards")
     return least, most

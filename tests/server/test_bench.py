@@ -184,7 +184,8 @@ def test_the_steps_of_the_loop_are_those_of_the_agent(monkeypatch, tmp_path, wri
     script = [f"{call}\n{call}", "Done."]
     engine = make_engine(folder, lambda request: script.pop(0))
     monkeypatch.setattr(served, "AsyncEngine", lambda config: engine)
-    first, second = anyio.run(loop_steps, str(folder), "add them up")
+    (first, second), ending = anyio.run(loop_steps, str(folder), "add them up")
+    assert ending == "an answer"
     assert (first.tools, second.tools) == (["read_text_file"] * 2, [])
     assert [step.prompt for step in (first, second)] == [len(request.prompt) for request in engine.requests]
     assert first.output == len(f"{call}\n{call}") + 1
@@ -200,7 +201,7 @@ def test_a_cold_start_is_measured():
 def test_the_agents_report_holds_what_was_measured():
     turns = [Turns(Answer(0, [t], t, "a", 100, 0, 1), Answer(0, [t / 10], t, "b", 110, 99, 1)) for t in (1, 2, 4)]
     steps = [Step(1, 50, 0, 9, 0.2, 1, ["python"], 0.5), Step(2, 80, 60, 9, 0.1, 1)]
-    report = agent.report(agent.parser().parse_args([]), [3, 5, 4], turns, steps).json()
+    report = agent.report(agent.parser().parse_args([]), [3, 5, 4], turns, steps, "an answer").json()
     figures = report["figures"]
     assert (figures["cold_start"], figures["first_turn"], figures["second_turn"]) == (4, 2000, 200)
     assert figures["second_turn_ratio"] == pytest.approx(10)

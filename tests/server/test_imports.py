@@ -26,6 +26,11 @@ def test_the_hosted_loop_and_its_tools_load_no_model_library():
         assert not loaded_by(module) & set(HEAVY)
 
 
+def test_benchmarks_of_the_server_load_no_model_library():
+    for name in ("serve", "agent", "targets"):
+        assert not loaded_by(f"agenthost.server.bench.{name}") & set(HEAVY)
+
+
 def test_the_command_line_loads_nothing_before_it_knows_what_to_do():
     assert loaded_by("agenthost.server.cli") == set()
 
