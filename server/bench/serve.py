@@ -3,6 +3,7 @@
 Drives any server with OpenAI's chat completions. Prompts are random words of the wanted lengths, new in every row and
 fixed by the seed; on a server that outlives the benchmark, take another seed each time, or it may know the prompts.
 Without --url the benchmark starts a server of its own, with the settings of AGENTHOST_* variables, and stops it.
+The hardware and versions in the report are those of the machine that runs the benchmark.
 
 Every concurrency gives a row: so many clients that send the next request as soon as the last one is answered. With
 --request-rate, requests come at random moments instead (a Poisson process), and concurrency is the most at a time.
