@@ -23,7 +23,7 @@ def _load_score() -> ModuleType:
 
 
 score = _load_score()
-SETS = {name: score.load(EVAL_DATA / f"{name}.jsonl") for name in ("casual", "casual_2")}
+SETS = {name: score.load(EVAL_DATA / f"{name}.jsonl") for name in ("casual", "casual_2", "casual_3")}
 CASES = [pytest.param(case, id=f"{name}-{case.id}") for name, cases in SETS.items() for case in cases]
 
 
