@@ -64,9 +64,12 @@ class Disguise:
             return name
         parts = name.split("_")
         for old, new in self.words:
-            plain = re.sub(r"\W+", "", new) or "item"
+            plain = _NO_WORD.sub("", new) or "item"
             parts = [plain if _forms(old).fullmatch(part) else part for part in parts]
         return "_".join(parts)
+
+
+_NO_WORD = re.compile(r"\W+")
 
 
 @cache

@@ -105,6 +105,17 @@ def _quoted_sentence(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
     return Value(slots.pick([f'"{text}"', f'"{text}"', f"'{text}'"]), python_string(text))
 
 
+_SEPARATORS = [("a dash", "dashes", "-"), ("a space", "spaces", " "), ("a dot", "dots", "."), ("a comma", "commas", ","), ("a star", "stars", "*"),
+               ("a slash", "slashes", "/"), ("a plus", "plus signs", "+"), ("an underscore", "underscores", "_"), ("a hyphen", "hyphens", "-")]  # fmt: skip
+
+
+def _separator(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
+    """What goes between the parts of a text, and "with a dash in between"."""
+    one, many, sign = slots.pick(_SEPARATORS)
+    frames = ["with {} between", "with {} in between", "separated by {}", "using {} in between"]  # fmt: skip
+    return Value(one, repr(sign), slots.pick(frames).replace("{}", slots.pick([one, many])))
+
+
 def _changed(options: list[tuple[str, str, float]]) -> Kind:
     def kind(slots: Slots, _: list[str], __: dict[str, Value]) -> Value:
         source, target, factor = slots.pick(options)
@@ -138,6 +149,7 @@ KINDS.update(
         "time_change": _changed(_TIME_CHANGES),
         "everyday_unit": _changed(_UNITS),
         "parity": _options([("even", "0"), ("odd", "1")]),
+        "separator": _separator,
         "power": _options([("squares", "2"), ("squares", "2"), ("square numbers", "2"), ("cubes", "3")]),
         "base": _options([("binary", "'b'"), ("hex", "'x'"), ("hexadecimal", "'x'"), ("octal", "'o'")]),
     }

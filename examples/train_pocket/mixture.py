@@ -20,6 +20,7 @@ from .tasks import (
     everyday_tasks,
     file_tasks,
     foreign_tasks,
+    job_tasks,
     log_tasks,
     lookup_tasks,
     missing_tasks,
@@ -38,7 +39,7 @@ FILE_NAMES = sorted(FILE_TOOLS)
 MIXTURE: dict[str, tuple[Maker, float]] = {
     # Python alone
     "compute": (python_tasks.compute, 14.0),
-    "casual_compute": (python_tasks.casual_compute, 12.0),
+    "casual_compute": (python_tasks.casual_compute, 17.0),
     "compose": (python_tasks.compose, 3.0),
     "follow_up": (python_tasks.follow_up, 2.0),
     "variables": (python_tasks.variables, 1.5),
@@ -64,9 +65,9 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "lines_with": (file_tasks.lines_with, 0.8),
     "existing": (file_tasks.existing, 1.2),
     "size": (file_tasks.size, 0.7),
-    "some_lines": (file_tasks.some_lines, 1.2),
+    "some_lines": (file_tasks.some_lines, 2.0),
     "both": (file_tasks.both, 0.8),
-    "tree": (file_tasks.tree, 0.4),
+    "tree": (file_tasks.tree, 1.0),
     "list_and_read": (file_tasks.list_and_read, 1.2),
     "missing_file": (file_tasks.missing_file, 2.5),
     "directory_not_file": (file_tasks.directory_not_file, 0.4),
@@ -94,6 +95,25 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "file_about": (edit_tasks.file_about, 2.5),
     "log_question": (log_tasks.log_question, 3.0),
     "missing_change": (missing_tasks.missing_change, 2.0),
+    # small jobs with files and folders
+    "where_file": (job_tasks.where_file, 2.2),
+    "rename_folder": (job_tasks.rename_folder, 1.5),
+    "make_folders": (job_tasks.make_folders, 1.5),
+    "set_setting": (job_tasks.set_setting, 2.5),
+    "count_kind": (job_tasks.count_kind, 1.3),
+    "move_kind": (job_tasks.move_kind, 1.0),
+    "delete_kind": (job_tasks.delete_kind, 0.7),
+    "move_out": (job_tasks.move_out, 1.5),
+    "copy_into": (job_tasks.copy_into, 1.8),
+    "make_script": (job_tasks.make_script, 2.0),
+    "write_exactly": (job_tasks.write_exactly, 3.0),
+    "distinct": (job_tasks.distinct, 1.3),
+    "map_numbers": (job_tasks.map_numbers, 1.8),
+    "json_two": (job_tasks.json_two, 2.0),
+    "sum_for": (job_tasks.sum_for, 2.5),
+    "in_lines": (job_tasks.in_lines, 3.5),
+    "small_data": (job_tasks.small_data, 1.8),
+    "biggest_file": (job_tasks.biggest_file, 0.6),
     # as people talk
     "unnamed_note": (everyday_tasks.unnamed_note, 2.0),
     "unnamed_append": (everyday_tasks.unnamed_append, 1.5),
@@ -116,15 +136,15 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "two_naturals": (foreign_tasks.two_naturals, 4.0),
     "missing_argument": (foreign_tasks.missing_argument, 1.2),
     "combined": (composed_tasks.combined, 24.0),
-    "invented": (foreign_tasks.invented, 5.0),
-    "parallel_invented": (foreign_tasks.parallel_invented, 1.2),
-    "chained_invented": (foreign_tasks.chained_invented, 1.5),
+    "invented": (foreign_tasks.invented, 8.0),
+    "parallel_invented": (foreign_tasks.parallel_invented, 1.8),
+    "chained_invented": (foreign_tasks.chained_invented, 2.5),
     "tool_error": (foreign_tasks.tool_error, 0.8),
     # no tool
     "small_talk": (chat_tasks.small_talk, 3.0),
     "capabilities": (chat_tasks.capabilities, 1.2),
     "no_tool_fits": (chat_tasks.no_tool_fits, 2.0),
-    "in_prompt": (chat_tasks.in_prompt, 2.5),
+    "in_prompt": (chat_tasks.in_prompt, 4.0),
     "recall": (chat_tasks.recall, 0.8),
 }
 
@@ -215,6 +235,7 @@ class Generator:
 
     def _tasks(self, scene: Scene, count: int) -> list[Task]:
         makers, weights = zip(*MIXTURE.values(), strict=True)
+        scene.alone = count == 1
         tasks = [maker(scene) for maker in self.rng.choices(makers, weights, k=count)]
         offered = scene.world.toolbox.views
         fitting = [task for task in tasks if not any(tool in offered for tool in task.barred)]

@@ -23,8 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from . import families
 from .chat import Segment, render
 from .mixture import LONG, SHORT, Generator
+from .phrasing import bank
+from .tasks.python_tasks import operations
 from .tokenizer import PATH, pieces
 from .workspace import Workspace
 from .world import UnexpectedCall
@@ -60,26 +63,24 @@ class Encoder:
 
     def encode(self, conversations: list[list[Segment]]) -> list[tuple[list[int], list[int]]]:
         """Token ids and loss weights (percent) of each conversation."""
-        fresh = [segment.text for segments in conversations for segment in segments if not segment.shared]
-        encoded = iter(self._tokenizer.encode_batch_fast(fresh, add_special_tokens=False))
+        if len(self._kept) > 20_000:
+            self._kept.clear()
+        every = [segment for segments in conversations for segment in segments]
+        fresh = [segment.text for segment in every if not segment.shared]
+        new = list({segment.text: None for segment in every if segment.shared and segment.text not in self._kept})
+        made = self._tokenizer.encode_batch_fast(fresh + new, add_special_tokens=False)
+        encoded = iter(made[: len(fresh)])
+        self._kept.update((text, encoding.ids) for text, encoding in zip(new, made[len(fresh) :], strict=True))
         results = []
         for segments in conversations:
             ids: list[int] = []
             weights: list[int] = []
             for segment in segments:
-                part = self._shared(segment.text) if segment.shared else next(encoded).ids
+                part = self._kept[segment.text] if segment.shared else next(encoded).ids
                 ids += part
                 weights += [round(segment.weight * 100)] * len(part)
             results.append((ids, weights))
         return results
-
-    def _shared(self, text: str) -> list[int]:
-        ids = self._kept.get(text)
-        if ids is None:
-            if len(self._kept) > 20_000:
-                self._kept.clear()
-            ids = self._kept[text] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
 
 
 @dataclass
@@ -160,6 +161,9 @@ class Stream:
     """Rows from several worker processes, with a thread that keeps some ready."""
 
     def __init__(self, config: StreamConfig, rows_per_step: int) -> None:
+        families.load(families.TRAINING)  # read before the workers are forked, once for all
+        bank()
+        operations()
         context: BaseContext = mp.get_context("fork")
         base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
         self._directory = base / f"train_pocket-{os.getpid()}"

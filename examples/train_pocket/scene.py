@@ -19,6 +19,7 @@ class Scene:
     say: Phrasing
     world: World
     long: bool = False  # files are long, so that far context is read
+    alone: bool = False  # there is one task, so that it may touch every file
     hosted: frozenset[str] = frozenset()  # hosted tools that are around whether needed or not
 
     @classmethod

@@ -321,7 +321,7 @@ class Slots:
             "journal",
         ]
         roll = self.rng.random()
-        if roll < 0.4:
+        if roll < 0.3:
             return self.pick(usual)
         if roll < 0.7:
             return self.word()
@@ -351,7 +351,7 @@ class Slots:
             "home",
             "config",
         ]
-        return self.pick(usual) if self.chance(0.6) else self.word().lower()
+        return self.pick(usual) if self.chance(0.45) else self.word().lower()
 
     def path(self, extension: str | None = None, nested: float = 0.3) -> str:
         name = self.file_name(extension)

@@ -128,8 +128,9 @@ def train(model: Model, stream: Stream, config: TrainConfig, device: torch.devic
     step, tokens, waited, recent = 0, 0, 0.0, []
     while True:
         waiting = time.perf_counter()
-        batch = _batch(stream.take(), device)
+        rows = stream.take()
         waited += time.perf_counter() - waiting
+        batch = _batch(rows, device)
         if step == 2:  # compilation is over
             if fast:
                 torch.cuda.synchronize()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import json
+import os
 import re
 import shutil
 import stat
@@ -32,6 +33,8 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
+        self._text = str(root)
+        self._real = root.resolve()
 
     def call(self, tool: str, arguments: Arguments) -> str:
         """Run a file tool and give the text that the model reads."""
@@ -44,9 +47,11 @@ class Workspace:
 
     def put(self, path: str, text: str) -> None:
         """Place a file before a conversation starts."""
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target = f"{self._text}/{path}"
+        if "/" in path:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "w") as file:
+            file.write(text)
 
     def text(self, path: str) -> str | None:
         """A file's text, or None if there is no such file."""
@@ -54,7 +59,7 @@ class Workspace:
         return target.read_text() if target.is_file() else None
 
     def has(self, path: str) -> bool:
-        return (self.root / path).exists()
+        return os.path.exists(f"{self._text}/{path}")
 
     def names(self, directory: str = ".") -> list[str]:
         folder = self.root / directory
@@ -69,7 +74,7 @@ class Workspace:
 
     def inside(self, path: str) -> Path:
         target = (self.root / path).resolve()
-        if not target.is_relative_to(self.root.resolve()):
+        if not target.is_relative_to(self._real):
             raise Refused(specs.outside(path))
         return target
 

@@ -23,8 +23,9 @@ def small_path(
     """A free path with an everyday name."""
     slots = scene.slots
     stem = slots.pick(stems)
-    if slots.chance(0.3):
-        stem = slots.pick([f"my_{stem}", f"{stem}{slots.integer(1, 30)}", slots.word().lower(), f"{stem}_old"])
+    if slots.chance(0.5):
+        plain = slots.plain_word().lower()
+        stem = slots.pick([f"my_{stem}", f"{stem}{slots.integer(1, 30)}", slots.word().lower(), f"{stem}_old", plain, plain, f"{plain}_{stem}"])  # fmt: skip
     before = f"{slots.directory()}/" if folder and slots.chance(0.07) else ""
     path = f"{before}{stem}.{slots.pick(extensions)}"
     if scene.world.workspace.has(path) or scene.world.workspace.has(path.split("/")[0]):

@@ -468,7 +468,7 @@ def mentioning(scene: Scene) -> Task:
     """Which file mentions a word. The answer names the file."""
     slots = scene.slots
     word = slots.pick([slots.word, slots.noun, slots.invented, slots.first_name])()
-    absent = slots.chance(0.12)
+    absent = slots.chance(0.25)
     path = scene.fresh_path(slots.pick(["txt", "md", "log"]), 0.25)
     line = slots.pick(
         [
@@ -596,7 +596,8 @@ def some_lines(scene: Scene) -> Task:
     lines = [slots.pick([slots.sentence, slots.phrase, slots.word])() for _ in range(slots.rng.randint(count, 25))]
     scene.world.workspace.put(path, "\n".join(lines) + "\n")
     name = "files.first_line" if count == 1 and side == "head" else f"files.{side}"
-    request = scene.say.request(name, {"n": str(count), "p": path})
+    spoken = slots.pick([str(count), ["one", "two", "three", "four", "five"][count - 1]])
+    request = scene.say.request(name, {"n": spoken, "p": path})
 
     def script() -> Script:
         (result,) = yield turn("read_text_file", {"path": path, side: count})
@@ -630,6 +631,7 @@ def both(scene: Scene) -> Task:
 
 def tree(scene: Scene) -> Task:
     slots = scene.slots
+    wording = slots.pick(["files.tree", "jobs.show_tree"])
     paths = [f"{slots.directory()}/{slots.file_name()}" for _ in range(slots.rng.randint(1, 3))]
     for path in paths:
         if not scene.world.workspace.has(path):
@@ -642,7 +644,7 @@ def tree(scene: Scene) -> Task:
             (result,) = yield turn("python", {"code": code})
             return Answer(f"This is the tree:\n{result}", tuple(path.split("/")[0] for path in paths))
 
-        return single("tree", scene.say.request("files.tree", {}), walk, ("python",))
+        return single("tree", scene.say.request(wording, {}), walk, ("python",))
 
     def script() -> Script:
         (result,) = yield turn("directory_tree", {"path": "."})
@@ -656,7 +658,7 @@ def tree(scene: Scene) -> Task:
             "The folders are:\n" + "\n".join(inner) + f"\nAll entries here: {', '.join(names)}.", tuple(names)
         )
 
-    return single("tree", scene.say.request("files.tree", {}), script, ("directory_tree",))
+    return single("tree", scene.say.request(wording, {}), script, ("directory_tree",))
 
 
 def list_and_read(scene: Scene) -> Task:

@@ -126,9 +126,9 @@ def _result(slots: Slots, values: dict[str, str]) -> str:
         )
     if roll < 0.8:
         return "\n".join(f"{name}: {value}" for name, value in values.items())
-    return (
-        next(iter(values.values())) if roll < 0.9 else ". ".join(f"{name} is {value}" for name, value in values.items())
-    )
+    if roll < 0.9 and len(values) == 1:
+        return next(iter(values.values()))
+    return ". ".join(f"{name} is {value}" for name, value in values.items())
 
 
 def _number(slots: Slots, value: str) -> str | int | float:

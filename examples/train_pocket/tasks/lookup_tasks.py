@@ -19,8 +19,8 @@ _WITH = ["meeting with", "lunch with", "call with", "dinner with", "coffee with"
 def _file(scene: Scene, stems: list[str], extensions: tuple[str, ...] = ("txt", "txt", "txt", "md")) -> str:
     slots = scene.slots
     stem = slots.pick(stems)
-    if slots.chance(0.25):
-        stem = slots.pick([f"my_{stem}", f"{stem}{slots.integer(1, 30)}", slots.word().lower(), f"{stem}_new"])
+    if slots.chance(0.4):
+        stem = slots.pick([f"my_{stem}", f"{stem}{slots.integer(1, 30)}", slots.word().lower(), f"{stem}_new", slots.plain_word().lower()])  # fmt: skip
     folder = f"{slots.directory()}/" if slots.chance(0.1) else ""
     path = f"{folder}{stem}.{slots.pick(extensions)}"
     if scene.world.workspace.has(path) or scene.world.workspace.has(path.split("/")[0]):
