@@ -10,6 +10,8 @@ from .errors import InvalidConfig
 
 DType = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
+KVDType = Literal["auto", "fp8"]
+Attention = Literal["auto", "torch", "triton", "flashinfer"]
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,13 +21,16 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         model: ``pocket`` (the embedded model), a Hugging Face folder, or a hub id.
         device, dtype: ``auto`` takes CUDA when there is one, and on CPU bf16 only where it is the faster one.
         max_model_len: longest prompt plus output, in tokens; None means the model's own limit.
-        max_running: sequences that may be decoded together (request slots).
+        max_running: sequences that may be decoded together (request slots); None means 256 on CUDA, 64 on CPU.
         max_waiting: further requests that may queue; beyond it a request is refused as overloaded.
         page_size: tokens in a page of KV cache.
         kv_tokens: size of the KV cache in tokens; None is computed from memory.
         kv_memory: bytes that the KV cache may take when ``kv_tokens`` is None; None means a share of free memory.
         step_budget: most work in a step that also decodes, in units of one token at depth 0; None picks by device.
         prefix_cache: reuse KV of equal prefixes.
+        kv_dtype: ``auto`` is the model's; ``fp8`` (e4m3) halves the cache on CUDA at some loss of precision.
+        attention: ``auto``, or one of torch, triton and flashinfer.
+        cuda_graphs: decode by captured graphs, on CUDA.
         overlap: one step in flight while the host works on the last one; None means on for CUDA, off for CPU.
         threads: CPU threads of the model; None means all cores.
         dummy_weights: random weights; only config.json (and a tokenizer) are read. For benchmarks.
@@ -37,13 +42,16 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     device: Device = "auto"
     dtype: DType = "auto"
     max_model_len: int | None = None
-    max_running: int = 64
+    max_running: int | None = None
     max_waiting: int = 4096
     page_size: int = 16
     kv_tokens: int | None = None
     kv_memory: int | None = None
     step_budget: int | None = None
     prefix_cache: bool = True
+    kv_dtype: KVDType = "auto"
+    attention: Attention = "auto"
+    cuda_graphs: bool = True
     overlap: bool | None = None
     threads: int | None = None
     dummy_weights: bool = False
@@ -52,9 +60,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Raise :class:`InvalidConfig` for the first size out of range."""
-        for name in ("max_running", "max_waiting", "page_size"):
+        for name in ("max_waiting", "page_size"):
             _at_least(1, name, getattr(self, name))
-        for name in ("max_model_len", "kv_tokens", "kv_memory", "step_budget", "threads"):
+        for name in ("max_running", "max_model_len", "kv_tokens", "kv_memory", "step_budget", "threads"):
             if (value := getattr(self, name)) is not None:
                 _at_least(1, name, value)
 

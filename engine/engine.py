@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
-from .attention.torch_sdpa import TorchAttention
+from .attention.build import build_attention
+from .attention.paged import PagedAttention
 from .cache.kv import KVCache
 from .config import EngineConfig
 from .errors import InvalidConfig
 from .hub import resolve_model
+from .memory import kv_size
 from .models.config import ModelConfig
 from .models.load import Progress, build_decoder, dummy_decoder
 from .protocol import EngineInfo
+from .runner.graphs import graph_sizes
 from .runner.runner import ModelRunner
 from .sampling.grammar import GrammarService
 from .sampling.grammar_compiler import CompilerConfig
@@ -25,11 +27,6 @@ from .scheduler.budget import Budget
 from .scheduler.limits import Limits
 from .scheduler.scheduler import Scheduler
 from .tokenizer import Tokenizer
-
-# Bytes of KV cache on a CPU where nothing is said: so much at least, and more for a sequence of full length. It is
-# touched at start-up, so that memory does not grow while serving.
-_CPU_KV_BYTES = 512 * 2**20
-_CPU_KV_LIMIT = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,16 @@ def _assemble(
     else:
         model = build_decoder(folder, model_config, max_model_len + 1, dtype, device, progress)
     model.optimize()
-    num_pages = _num_pages(config, model_config, dtype, max_model_len)
-    max_model_len = min(max_model_len, (num_pages - 1) * config.page_size - 1)
-    cache = KVCache(num_pages, config.page_size, share=config.prefix_cache)
-    (group,) = model_config.kv_groups
-    attention = TorchAttention(group, num_pages, config.page_size, dtype, device)
-    runner = ModelRunner(model, attention, config.max_running, device)
+    sizes = kv_size(config, model_config, dtype, max_model_len, device)
+    max_model_len = min(max_model_len, (sizes.pages - 1) * config.page_size - 1)
+    cache = KVCache(sizes.pages, config.page_size, share=config.prefix_cache)
+    max_running = config.max_running or (256 if device.type == "cuda" else 64)
+    attention = build_attention(config, model_config, sizes, dtype, device, max_running, max_model_len)
+    runner = ModelRunner(model, attention, max_running, device)
+    if device.type == "cuda" and config.cuda_graphs and isinstance(attention, PagedAttention):
+        runner.capture(graph_sizes(max_running))
     limits = Limits(
-        max_running=config.max_running,
+        max_running=max_running,
         max_waiting=config.max_waiting,
         max_model_len=max_model_len,
         vocab_size=model_config.vocab_size,
@@ -109,7 +108,8 @@ def _assemble(
         max_model_len=max_model_len,
         eos_token_ids=sorted(eos),
         page_size=config.page_size,
-        kv_pages=num_pages,
+        kv_pages=sizes.pages,
+        attention=attention.name,
     )
     return Engine(scheduler, grammars, info)
 
@@ -137,24 +137,3 @@ def _has_bf16_matrix_instructions() -> bool:
     except OSError:
         return False
     return any(f" {flag}" in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def _num_pages(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max_model_len: int) -> int:
-    """Size of the KV cache in pages; at least one sequence of full length where memory allows."""
-    (group,) = model.kv_groups
-    per_token = 2 * group.layers * group.kv_heads * group.head_dim * dtype.itemsize
-    one = max_model_len + 2 * config.page_size
-    if config.kv_tokens is not None:
-        tokens = config.kv_tokens
-    elif config.kv_memory is not None:
-        tokens = config.kv_memory // per_token
-    else:
-        most = min(_CPU_KV_LIMIT, psutil.virtual_memory().available // 4)
-        tokens = min(max(_CPU_KV_BYTES, one * per_token), most) // per_token
-    pages = tokens // config.page_size
-    if pages < 4:
-        raise InvalidConfig(
-            f"the KV cache would hold {tokens} tokens at {per_token} bytes each; it needs at least "
-            f"{4 * config.page_size}. Raise kv_tokens or kv_memory, or free memory."
-        )
-    return pages

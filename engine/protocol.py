@@ -27,6 +27,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     eos_token_ids: list[int]
     page_size: int
     kv_pages: int
+    attention: str = "torch"
 
 
 class StartUp(msgspec.Struct, frozen=True):

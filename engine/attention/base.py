@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
+from ..layers.rotary import Rotation
 from ..models.config import KVGroup
 
 
@@ -31,11 +33,38 @@ class StepLayout:
     pages: np.ndarray
 
 
+@dataclass(frozen=True)
+class Heads:
+    """What a layer projected: the heads of queries, keys and values before norms and rotation.
+
+    Attributes:
+        projected: (tokens, num_q + 2 * num_kv, head_dim), queries first, then keys, then values.
+        norm: (num_q + num_kv, head_dim) weights of the norms of queries and keys; None where the family has none.
+    """
+
+    projected: torch.Tensor
+    num_q: int
+    num_kv: int
+    norm: torch.Tensor | None
+    eps: float
+    rotation: Rotation
+
+    def rotated(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values, each (tokens, its heads, head_dim), ready for attention."""
+        qk, v = self.projected.split((self.num_q + self.num_kv, self.num_kv), 1)
+        if self.norm is not None:
+            qk = F.rms_norm(qk, qk.shape[-1:], None, self.eps) * self.norm
+        q, k = self.rotation.rotate(qk).split((self.num_q, self.num_kv), 1)
+        return q, k, v
+
+
 class AttentionBackend(ABC):
     """Attention over a paged KV cache for one KV group.
 
     One step is ``prepare(layout)`` and then ``forward`` once for each layer, in order.
     """
+
+    name = "torch"
 
     def __init__(self, group: KVGroup, num_pages: int, page_size: int) -> None:
         self.group = group
@@ -47,11 +76,10 @@ class AttentionBackend(ABC):
         """Do everything about a step that does not depend on the layer."""
 
     @abstractmethod
-    def forward(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Write k and v (tokens, kv_heads, head_dim) to the cache and attend.
+    def forward(self, layer: int, heads: Heads) -> torch.Tensor:
+        """Write the step's keys and values to the cache and attend; the result is (tokens, heads * head_dim).
 
-        q is (tokens, heads, head_dim), the result (tokens, heads * head_dim). A token attends to all earlier tokens of
-        its row and to itself.
+        A token attends to all earlier tokens of its row and to itself.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ..models.config import KVGroup
-from .base import AttentionBackend, StepLayout
+from .base import AttentionBackend, Heads, StepLayout
 
 _PADDING_LIMIT = 1.3  # a batch of decodes is cut where padding would cost more than this factor
 _PADDING_FREE = 64  # tokens of padding per sequence that cost less than a further batch
@@ -118,7 +118,8 @@ class TorchAttention(AttentionBackend):
             return None, int(pages[0])
         return torch.from_numpy(np.ascontiguousarray(pages)).to(self._device), 0
 
-    def forward(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def forward(self, layer: int, heads: Heads) -> torch.Tensor:
+        q, k, v = heads.rotated()
         buffer = self._layers[layer]
         flat = buffer.view(2, self.group.kv_heads, -1, self.group.head_dim)
         flat[0].index_copy_(1, self._slots, k.transpose(0, 1))

@@ -24,7 +24,8 @@ from ..cache.kv import KVCache
 from ..models.config import ModelConfig
 from ..models.decoder import Decoder
 from ..request import Request, SamplingParams
-from ..runner.runner import Collected, Launched, ModelRunner, Step
+from ..runner.runner import Collected, Launched, ModelRunner
+from ..runner.step import Step
 from ..scheduler.budget import Budget
 from ..scheduler.limits import Limits
 from ..scheduler.scheduler import Scheduler

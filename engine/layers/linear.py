@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .functional import add_rms_norm
+
 
 class FusedLinear(nn.Module):
     """``y = x W^T + b`` where the rows of W are several checkpoint matrices, one after another.
@@ -24,9 +26,11 @@ class FusedLinear(nn.Module):
         self._packed: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self._packed is not None:
-            return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
-        return F.linear(x, self.weight, self.bias)
+        if self._packed is None:
+            return F.linear(x, self.weight, self.bias)
+        rows = x.shape[0]
+        x = F.pad(x, (0, 0, 0, _rounded(rows) - rows))
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")[:rows]
 
     def pack(self) -> None:
         """Lay a CPU weight out in oneDNN's blocked order, once it holds its values; the plain one is given up.
@@ -44,6 +48,12 @@ class FusedLinear(nn.Module):
         return self.get_parameter(name)[start : start + self.outputs[index]]
 
 
+def _rounded(rows: int) -> int:
+    """The next of four sizes in each doubling: oneDNN compiles code for every size it meets, and keeps it for good."""
+    step = max(1, 1 << (rows - 1).bit_length() >> 3)
+    return -(-rows // step) * step
+
+
 def _can_pack(dtype: torch.dtype) -> bool:
     return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
@@ -56,5 +66,6 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(size), requires_grad=False)
         self.eps = eps
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The norm of ``x + residual``, and that sum; ``residual`` may be overwritten."""
+        return add_rms_norm(x, residual, self.weight, self.eps)

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
 from ..models.config import RopeConfig
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A step's rotation: the tables (positions, head_dim), and where its tokens stand (tokens,)."""
+
+    cos: torch.Tensor
+    sin: torch.Tensor
+    positions: torch.Tensor
+
+    @cached_property
+    def _angles(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.cos[self.positions].unsqueeze(1), self.sin[self.positions].unsqueeze(1)
+
+    def rotate(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` (tokens, heads, head_dim), rotated."""
+        cos, sin = self._angles
+        return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
 class Rotary:
@@ -20,17 +40,12 @@ class Rotary:
     ) -> None:
         angles = torch.outer(torch.arange(max_position, dtype=torch.float32), _frequencies(config, head_dim))
         cos, sin = angles.cos(), angles.sin()
-        self._half = head_dim // 2
-        self._cos = torch.cat((cos, cos), -1).to(dtype=dtype, device=device)
-        self._sin = torch.cat((-sin, sin), -1).to(dtype=dtype, device=device)
+        self.cos = torch.cat((cos, cos), -1).to(dtype=dtype, device=device)
+        self.sin = torch.cat((-sin, sin), -1).to(dtype=dtype, device=device)
 
-    def at(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines, each (tokens, 1, head_dim), for int64 ``positions`` (tokens,)."""
-        return self._cos[positions].unsqueeze(1), self._sin[positions].unsqueeze(1)
-
-    def rotate(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-        """``x`` (tokens, heads, head_dim), rotated."""
-        return torch.addcmul(x * cos, x.roll(self._half, -1), sin)
+    def at(self, positions: torch.Tensor) -> Rotation:
+        """The rotation of a step whose tokens stand at ``positions`` (tokens,)."""
+        return Rotation(self.cos, self.sin, positions)
 
 
 def _frequencies(config: RopeConfig, head_dim: int) -> torch.Tensor:

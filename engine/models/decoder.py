@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..attention.base import AttentionBackend
+from ..attention.base import AttentionBackend, Heads
+from ..layers.functional import silu_mul
 from ..layers.linear import FusedLinear, RMSNorm
-from ..layers.rotary import Rotary
+from ..layers.rotary import Rotary, Rotation
 from .config import ModelConfig
 
 
@@ -32,15 +33,10 @@ class Attention(nn.Module):
         norm = torch.empty(self.num_q + self.num_kv, config.head_dim) if config.qk_norm else None
         self.qk_norm = nn.Parameter(norm, requires_grad=False) if norm is not None else None
 
-    def forward(
-        self, x: torch.Tensor, rotary: Rotary, angles: tuple[torch.Tensor, torch.Tensor], backend: AttentionBackend
-    ) -> torch.Tensor:
-        heads = self.qkv_proj(x).view(x.shape[0], -1, self.head_dim)
-        qk, v = heads.split((self.num_q + self.num_kv, self.num_kv), 1)
-        if self.qk_norm is not None:
-            qk = F.rms_norm(qk, (self.head_dim,), None, self.eps) * self.qk_norm
-        q, k = rotary.rotate(qk, *angles).split((self.num_q, self.num_kv), 1)
-        return self.o_proj(backend.forward(self.layer, q, k, v))
+    def forward(self, x: torch.Tensor, rotation: Rotation, backend: AttentionBackend) -> torch.Tensor:
+        projected = self.qkv_proj(x).view(x.shape[0], -1, self.head_dim)
+        heads = Heads(projected, self.num_q, self.num_kv, self.qk_norm, self.eps, rotation)
+        return self.o_proj(backend.forward(self.layer, heads))
 
 
 class MLP(nn.Module):
@@ -53,11 +49,12 @@ class MLP(nn.Module):
         self.down_proj = FusedLinear(inner, (config.hidden_size,), config.mlp_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate, up = self.gate_up_proj(x).chunk(2, -1)
-        return self.down_proj(F.silu(gate).mul_(up))
+        return self.down_proj(silu_mul(self.gate_up_proj(x)))
 
 
 class Layer(nn.Module):
+    """Takes and gives what the last layer added, and the sum of all before it, so that sum and norm are one pass."""
+
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.self_attn = Attention(config, layer)
@@ -66,10 +63,12 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
 
     def forward(
-        self, x: torch.Tensor, rotary: Rotary, angles: tuple[torch.Tensor, torch.Tensor], backend: AttentionBackend
-    ) -> torch.Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotary, angles, backend)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        self, x: torch.Tensor, residual: torch.Tensor | None, rotation: Rotation, backend: AttentionBackend
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        x, summed = self.input_layernorm(x, residual)
+        x = self.self_attn(x, rotation, backend)
+        x, summed = self.post_attention_layernorm(x, summed)
+        return self.mlp(x), summed
 
 
 class Decoder(nn.Module):
@@ -102,9 +101,10 @@ class Decoder(nn.Module):
         in the model's dtype. ``backend`` must have been prepared for this step.
         """
         x = F.embedding(ids, self.embed_tokens)
-        angles = self.rotary.at(positions)
+        rotation = self.rotary.at(positions)
+        residual = None
         for layer in self.layers:
-            x = layer(x, self.rotary, angles, backend)
-        if wanted is not None:
-            x = x[wanted]
-        return self.lm_head(self.norm(x))
+            x, residual = layer(x, residual, rotation, backend)
+        if wanted is not None and residual is not None:
+            x, residual = x[wanted], residual[wanted]
+        return self.lm_head(self.norm(x, residual)[0])

@@ -6,48 +6,30 @@ is launched (forward, then sample) and collected later; on CPU everything is alr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ..attention.base import AttentionBackend, StepLayout
-from ..cache.kv import Copy
+from ..attention.base import AttentionBackend
+from ..attention.paged import PagedAttention
+from ..device import upload
 from ..models.decoder import Decoder
 from ..request import TokenLogprob
 from ..sampling.sampler import Sampled, Sampler, SamplingRows
-
-ON_DEVICE = -1  # stands for a token id that only the device knows
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step as the scheduler decided it. Rows with one token come first.
-
-    Attributes:
-        slots: (rows,) int64 request slots.
-        layout: depths, counts and pages of the rows.
-        ids: (tokens,) int64 token ids, ON_DEVICE where the slot's newest token is meant.
-        sampling: the rows that sample, as indices into the rows, ascending.
-        produced: (len(sampling),) int64, output tokens of these rows before this step.
-        copies: pages to copy before anything else.
-    """
-
-    slots: np.ndarray
-    layout: StepLayout
-    ids: np.ndarray
-    sampling: np.ndarray
-    produced: np.ndarray
-    copies: list[Copy] = field(default_factory=list)
+from .graphs import DecodeGraphs
+from .step import ON_DEVICE, Step
 
 
 @dataclass
 class Launched:
-    """A step under way."""
+    """A step under way. ``done`` is passed when its results are in host memory; None where they are at once."""
 
     step: Step
     logits: torch.Tensor | None
     sampled: Sampled | None = None
+    done: torch.cuda.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -65,29 +47,37 @@ class ModelRunner:
         self._model = model
         self._attention = attention
         self._device = device
+        self._graphs: DecodeGraphs | None = None
         self.sampler = Sampler(slots, model.config.vocab_size, device)
-        self._newest = torch.zeros(slots, dtype=torch.int64, device=device)
+        self._newest = torch.zeros(slots + 1, dtype=torch.int64, device=device)  # the last one is the padding's
+
+    def capture(self, sizes: Sequence[int], progress: Callable[[int, int], None] | None = None) -> None:
+        """Capture decodes of these batch sizes as CUDA graphs; other steps go on to run operator by operator."""
+        assert isinstance(self._attention, PagedAttention)
+        self._graphs = DecodeGraphs(self._model, self._attention, self._newest, sizes, progress)
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Launched:
         """Start a step: copies, then the model. The logits wait for :meth:`sample`."""
-        layout = step.layout
         if step.copies:
             self._attention.copy_pages([c.source for c in step.copies], [c.target for c in step.copies])
+        if self._graphs is not None and self._graphs.fits(step.layout):
+            return Launched(step, self._graphs.run(step))
+        return Launched(step, self._eager(step))
+
+    def _eager(self, step: Step) -> torch.Tensor:
+        layout = step.layout
         ends = np.cumsum(layout.counts)
         starts = ends - layout.counts
         rows = np.repeat(np.arange(len(ends)), layout.counts)
-        positions = torch.from_numpy(np.arange(ends[-1]) - starts[rows] + layout.depths[rows]).to(self._device)
-        ids = torch.from_numpy(step.ids).to(self._device)
+        positions = np.arange(ends[-1]) - starts[rows] + layout.depths[rows]
         waiting = np.flatnonzero(step.ids == ON_DEVICE)
+        arrays = [step.ids, positions, waiting, step.slots[rows[waiting]], ends[step.sampling] - 1]
+        ids, positions, waiting, slots, wanted = upload(arrays, self._device)
         if len(waiting):
-            newest = self._newest[torch.from_numpy(step.slots[rows[waiting]]).to(self._device)]
-            ids = ids.index_copy(0, torch.from_numpy(waiting).to(self._device), newest)
+            ids = ids.index_copy(0, waiting.long(), self._newest[slots].int())
         self._attention.prepare(layout)
-        wanted = None
-        if len(step.sampling) < len(step.ids):
-            wanted = torch.from_numpy(ends[step.sampling] - 1).to(self._device)
-        return Launched(step, self._model(ids, positions, wanted, self._attention))
+        return self._model(ids, positions, wanted if len(wanted) < len(ids) else None, self._attention)
 
     @torch.inference_mode()
     def sample(self, launched: Launched, allowed: torch.Tensor | None = None) -> None:
@@ -99,12 +89,16 @@ class ModelRunner:
         slots = step.slots[step.sampling]
         positions = (step.layout.depths + step.layout.counts)[step.sampling]
         rows = SamplingRows(slots, positions, step.produced, allowed)
-        launched.sampled = self.sampler.sample(logits, rows)
-        self._newest[torch.from_numpy(slots).to(self._device)] = launched.sampled.tokens
+        launched.sampled = self.sampler.sample(logits, rows, self._newest)
+        if self._device.type == "cuda":
+            launched.done = torch.cuda.Event()
+            launched.done.record()
 
     def collect(self, launched: Launched) -> Collected:
         """Wait for a step's tokens."""
-        sampled = launched.sampled
-        if sampled is None:
+        if launched.sampled is None:
             return Collected([], {})
-        return Collected(sampled.tokens.tolist(), dict(zip(sampled.logprob_rows, sampled.logprobs, strict=True)))
+        if launched.done is not None:
+            launched.done.synchronize()
+        sampled = launched.sampled
+        return Collected(sampled.tokens.tolist(), sampled.logprobs.by_row() if sampled.logprobs is not None else {})

@@ -45,12 +45,35 @@ class SamplingRows:
 
 
 @dataclass(frozen=True)
+class Logprobs:
+    """Log-probabilities on their way to the host: of some rows' tokens, and of the most likely alternatives.
+
+    Attributes:
+        rows: which rows. counts: how many alternatives each one wants.
+        chosen: (rows,). values, ids: (rows, most alternatives).
+    """
+
+    rows: list[int]
+    counts: list[int]
+    chosen: torch.Tensor
+    values: torch.Tensor
+    ids: torch.Tensor
+
+    def by_row(self) -> dict[int, TokenLogprob]:
+        """What each row is told, once the tensors have arrived."""
+        each = zip(self.rows, self.counts, self.chosen.tolist(), self.ids.tolist(), self.values.tolist(), strict=True)
+        return {
+            row: TokenLogprob(chosen, list(zip(ids[:count], values[:count], strict=True)))
+            for row, count, chosen, ids, values in each
+        }
+
+
+@dataclass(frozen=True)
 class Sampled:
-    """Tokens (rows,) int64 on the device; log-probabilities for the rows in ``logprob_rows``."""
+    """Tokens (rows,) int64 and log-probabilities in host memory; on CUDA they arrive when the step has ended."""
 
     tokens: torch.Tensor
-    logprob_rows: list[int]
-    logprobs: list[TokenLogprob]
+    logprobs: Logprobs | None = None
 
 
 class Sampler:
@@ -70,7 +93,7 @@ class Sampler:
         self._ends: list[list[int]] = [[]] * slots
         self._bias: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         columns = ("temperature", "top_k", "top_p", "min_p", "presence", "frequency", "repetition")
-        self._table = {name: torch.zeros(slots, device=device) for name in columns}
+        self._table = {name: np.zeros(slots, np.float32) for name in columns}
         self._counts: torch.Tensor | None = None  # (slots, vocabulary) int32, output tokens; made at first use
         self._seen: torch.Tensor | None = None  # (slots, vocabulary) bool, prompt and output tokens
 
@@ -88,8 +111,8 @@ class Sampler:
             self._count(slot, prompt, output)
         if params.logit_bias:
             needs |= Needs.BIAS
-            ids = torch.tensor(list(params.logit_bias), device=self._device)
-            self._bias[slot] = ids, torch.tensor(list(params.logit_bias.values()), device=self._device)
+            ids, bias = np.array(list(params.logit_bias)), np.array(list(params.logit_bias.values()), np.float32)
+            self._bias[slot] = self._tensor(ids), self._tensor(bias)
         if params.min_tokens > len(output) and ends and params.grammar is None:
             needs |= Needs.MIN_TOKENS
         if params.logprobs is not None:
@@ -120,41 +143,72 @@ class Sampler:
         counts = torch.bincount(torch.tensor(output, dtype=torch.int64), minlength=self.vocab_size)
         self._counts[slot] = counts.to(self._device, torch.int32)
 
-    def sample(self, logits: torch.Tensor, rows: SamplingRows) -> Sampled:
-        """One token for each row of ``logits`` (rows, vocabulary)."""
+    def sample(self, logits: torch.Tensor, rows: SamplingRows, newest: torch.Tensor) -> Sampled:
+        """One token for each row of ``logits`` (rows, vocabulary), written to ``newest`` at the row's slot too."""
         needs = self._needs[rows.slots]
         union = int(np.bitwise_or.reduce(needs))
-        if not union and rows.allowed is None:
-            return Sampled(logits.argmax(-1), [], [])
-        slots = torch.from_numpy(rows.slots).to(self._device)
-        raw = logits.float()
-        adjusted = self._adjust(raw, rows, needs, union, slots)
-        tokens = adjusted.argmax(-1)
+        slots = self._tensor(rows.slots)
+        adjusted = self._adjust(logits, rows, needs, union, slots)
+        if logits.is_cuda:
+            tokens = self._draw_on_device(adjusted, rows, needs, union, slots, newest)
+        else:
+            tokens = self._draw_rows(adjusted, rows, needs)
+            newest[slots] = tokens
+        if union & Needs.PENALTIES:
+            self._note(tokens, rows.slots, needs)
+        logprobs = self._logprobs(logits, tokens, rows.slots, needs) if union & Needs.LOGPROBS else None
+        return Sampled(_to_host(tokens), logprobs)
+
+    def _draw_rows(self, logits: torch.Tensor, rows: SamplingRows, needs: np.ndarray) -> torch.Tensor:
+        tokens = logits.argmax(-1)
         # Apart, since a row must not be drawn in another way because of its batch mates.
         for wanted, truncate in ((Needs.RANDOM, False), (Needs.RANDOM | Needs.TRUNCATION, True)):
             chosen = np.flatnonzero(needs & (Needs.RANDOM | Needs.TRUNCATION) == wanted)
             if len(chosen):
-                some = torch.from_numpy(chosen).to(self._device)
+                some = torch.from_numpy(chosen)
                 uniform = torch.from_numpy(_uniform(self._seeds[rows.slots[chosen]], rows.positions[chosen]))
-                tokens[some] = self._draw(adjusted[some], slots[some], uniform.to(self._device), truncate)
-        if union & Needs.PENALTIES:
-            self._note(tokens, rows.slots, needs)
-        if not union & Needs.LOGPROBS:
-            return Sampled(tokens, [], [])
-        wanted = np.flatnonzero(needs & Needs.LOGPROBS).tolist()
-        return Sampled(tokens, wanted, self._logprobs(raw, tokens, rows.slots, wanted))
+                tokens[some] = self._draw(logits[some].float(), rows.slots[chosen], uniform, truncate)
+        return tokens
+
+    def _draw_on_device(
+        self,
+        logits: torch.Tensor,
+        rows: SamplingRows,
+        needs: np.ndarray,
+        union: int,
+        slots: torch.Tensor,
+        newest: torch.Tensor,
+    ) -> torch.Tensor:
+        from ..kernels.sampling import draw
+
+        random = needs & Needs.RANDOM != 0
+        columns = [np.where(random, self._table["temperature"][rows.slots], 0)]
+        if union & Needs.TRUNCATION:
+            columns += [self._table[name][rows.slots] for name in ("top_k", "top_p", "min_p")]
+        temperature, *truncation = self._tensor(np.stack(columns).astype(np.float32))
+        keys = self._tensor(_hash(self._seeds[rows.slots], rows.positions).view(np.int32).reshape(-1, 2))
+        return draw(logits, slots, keys, temperature, newest, tuple(truncation) or None)
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        """On the device, without waiting for it."""
+        tensor = torch.from_numpy(array)
+        return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
+
+    def _column(self, name: str, slots: np.ndarray) -> torch.Tensor:
+        return self._tensor(self._table[name][slots]).unsqueeze(1)
 
     def _adjust(
         self, raw: torch.Tensor, rows: SamplingRows, needs: np.ndarray, union: int, slots: torch.Tensor
     ) -> torch.Tensor:
-        """Logits with penalties, bias and masks; a copy wherever something changes."""
+        """Logits with penalties, bias and masks; a copy in float32 wherever something changes."""
         changes = Needs.PENALTIES | Needs.BIAS | Needs.MIN_TOKENS
         if not union & changes and rows.allowed is None:
             return raw
-        logits = raw.clone()
+        logits = raw.to(torch.float32, copy=True)
         if union & Needs.PENALTIES:
-            some = torch.from_numpy(np.flatnonzero(needs & Needs.PENALTIES)).to(self._device)
-            logits[some] = self._penalise(logits[some], slots[some])
+            chosen = np.flatnonzero(needs & Needs.PENALTIES)
+            some = self._tensor(chosen)
+            logits[some] = self._penalise(logits[some], slots[some], rows.slots[chosen])
         for row in np.flatnonzero(needs & Needs.BIAS).tolist():
             ids, bias = self._bias[int(rows.slots[row])]
             logits[row, ids] += bias
@@ -166,53 +220,56 @@ class Sampler:
             apply_bitmask(logits, rows.allowed)
         return logits
 
-    def _penalise(self, logits: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    def _penalise(self, logits: torch.Tensor, slots: torch.Tensor, host_slots: np.ndarray) -> torch.Tensor:
         """Presence and frequency penalties (OpenAI) and the repetition penalty (CTRL, arXiv:1909.05858)."""
         assert self._counts is not None
         assert self._seen is not None
         counts = self._counts[slots]
-        repetition = self._table["repetition"][slots].unsqueeze(1)
+        repetition = self._column("repetition", host_slots)
         repeated = torch.where(logits > 0, logits / repetition, logits * repetition)
         logits = torch.where(self._seen[slots], repeated, logits)
-        logits = logits - self._table["frequency"][slots].unsqueeze(1) * counts
-        return logits - self._table["presence"][slots].unsqueeze(1) * (counts > 0)
+        logits = logits - self._column("frequency", host_slots) * counts
+        return logits - self._column("presence", host_slots) * (counts > 0)
 
     def _note(self, tokens: torch.Tensor, slots: np.ndarray, needs: np.ndarray) -> None:
         """Count the new tokens of the rows with penalties."""
         assert self._counts is not None
         assert self._seen is not None
         some = np.flatnonzero(needs & Needs.PENALTIES)
-        where = torch.from_numpy(slots[some]).to(self._device), tokens[torch.from_numpy(some).to(self._device)]
+        where = self._tensor(slots[some]), tokens[self._tensor(some)]
         self._counts[where] += 1
         self._seen[where] = True
 
-    def _draw(self, logits: torch.Tensor, slots: torch.Tensor, uniform: torch.Tensor, truncate: bool) -> torch.Tensor:
+    def _draw(self, logits: torch.Tensor, slots: np.ndarray, uniform: torch.Tensor, truncate: bool) -> torch.Tensor:
         """Sample by inverting the cumulative distribution: the first token whose cumulated probability exceeds u."""
-        probabilities = (logits / self._table["temperature"][slots].unsqueeze(1)).softmax(-1)
+        probabilities = (logits / self._column("temperature", slots)).softmax(-1)
         if not truncate:
             return _invert(probabilities, uniform)
         ordered, ids = probabilities.sort(stable=True, dim=-1, descending=True)
         before = ordered.cumsum(-1) - ordered
         rank = torch.arange(ordered.shape[1], device=ordered.device)
-        keep = before < self._table["top_p"][slots].unsqueeze(1)
-        keep &= rank < self._table["top_k"][slots].unsqueeze(1)
-        keep &= ordered >= self._table["min_p"][slots].unsqueeze(1) * ordered[:, :1]
+        keep = before < self._column("top_p", slots)
+        keep &= rank < self._column("top_k", slots)
+        keep &= ordered >= self._column("min_p", slots) * ordered[:, :1]
         keep[:, 0] = True
         return ids.gather(1, _invert(ordered * keep, uniform).unsqueeze(1)).squeeze(1)
 
-    def _logprobs(
-        self, raw: torch.Tensor, tokens: torch.Tensor, slots: np.ndarray, wanted: list[int]
-    ) -> list[TokenLogprob]:
+    def _logprobs(self, raw: torch.Tensor, tokens: torch.Tensor, slots: np.ndarray, needs: np.ndarray) -> Logprobs:
         """Log-probabilities under the model itself, before penalties, masks and temperature."""
-        distribution = raw[wanted].log_softmax(-1)
-        chosen = distribution.gather(1, tokens[wanted].unsqueeze(1)).squeeze(1).tolist()
-        counts = [self._params[int(slots[row])].logprobs or 0 for row in wanted]
-        most = min(max(counts), self.vocab_size)
-        values, ids = (part.tolist() for part in distribution.topk(most, -1)) if most else ([[]] * len(wanted),) * 2
-        return [
-            TokenLogprob(chosen[i], list(zip(ids[i][:count], values[i][:count], strict=True)))
-            for i, count in enumerate(counts)
-        ]
+        chosen = np.flatnonzero(needs & Needs.LOGPROBS)
+        wanted = self._tensor(chosen)
+        distribution = raw[wanted].float().log_softmax(-1)
+        counts = [self._params[slot].logprobs or 0 for slot in slots[chosen].tolist()]
+        values, ids = distribution.topk(min(max(counts), self.vocab_size), -1)
+        of_token = distribution.gather(1, tokens[wanted].unsqueeze(1)).squeeze(1)
+        return Logprobs(chosen.tolist(), counts, _to_host(of_token), _to_host(values), _to_host(ids))
+
+
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy in pinned memory that is complete when the step is; on CPU the tensor itself."""
+    if tensor.device.type == "cpu":
+        return tensor
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
 
 
 def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
@@ -224,7 +281,12 @@ def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
 
 
 def _uniform(seeds: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1) from seeds (rows,) uint64 and positions (rows,): splitmix64 of their combination."""
+    """Numbers in [0, 1), float64, of seeds and positions (rows,)."""
+    return (_hash(seeds, positions) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _hash(seeds: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """64 random bits from seeds (rows,) uint64 and positions (rows,): splitmix64 of their combination."""
     with np.errstate(over="ignore"):
         x = seeds * np.uint64(0x9E3779B97F4A7C15) + positions.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
         for _ in range(2):
@@ -232,4 +294,4 @@ def _uniform(seeds: np.ndarray, positions: np.ndarray) -> np.ndarray:
             x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             x ^= x >> np.uint64(31)
-    return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return x

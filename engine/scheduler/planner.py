@@ -15,7 +15,7 @@ import numpy as np
 
 from ..attention.base import StepLayout
 from ..cache.kv import Copy, KVCache
-from ..runner.runner import ON_DEVICE, Step
+from ..runner.step import ON_DEVICE, Step
 from .budget import Budget
 from .events import Counters
 from .policy import Policy

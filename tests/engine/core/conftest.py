@@ -114,6 +114,9 @@ def any_reference(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     return make_reference(request.param, tmp_path_factory.mktemp(request.param), shards)
 
 
+torch.set_num_threads(1)  # for models so small that threads only wait for each other
+
+
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     return make_reference("qwen3", tmp_path_factory.mktemp("model"))

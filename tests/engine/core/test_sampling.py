@@ -23,7 +23,7 @@ def sample(logits, params, *, seeds=None, position=0, produced=0, ends=(), promp
     for slot, one in enumerate(each):
         sampler.admit(slot, one, seeds[slot] if seeds else slot, list(ends), list(prompt), list(output))
     where = SamplingRows(np.arange(rows), np.full(rows, position), np.full(rows, produced))
-    return sampler.sample(logits, where)
+    return sampler.sample(logits, where, torch.zeros(rows + 4, dtype=torch.int64))
 
 
 def draws(logits, count=4000, **params):
@@ -104,7 +104,9 @@ def test_penalties_count_what_is_sampled():
     sampler = Sampler(2, len(LOGITS), CPU)
     sampler.admit(1, SamplingParams(temperature=0.0, frequency_penalty=0.6), 0, [], [5], [])
     rows = SamplingRows(np.array([1]), np.array([0]), np.array([0]))
-    tokens = [sampler.sample(torch.tensor([LOGITS]), rows).tokens.item() for _ in range(4)]
+    newest = torch.zeros(3, dtype=torch.int64)
+    tokens = [sampler.sample(torch.tensor([LOGITS]), rows, newest).tokens.item() for _ in range(4)]
+    assert newest.tolist() == [0, 0, 0]
     assert tokens == [0, 0, 1, 0], "2.0, 1.4, then 0.8 < 1.0, then 1.0 - 0.6 < 0.8"
 
 
@@ -122,8 +124,10 @@ def test_no_end_before_min_tokens():
 def test_logprobs_are_the_models_own():
     params = [SamplingParams(temperature=0.3, top_k=1, logprobs=2), SamplingParams(), SamplingParams(logprobs=0)]
     sampled = sample([LOGITS] * 3, params)
-    assert sampled.logprob_rows == [0, 2]
-    first, last = sampled.logprobs
+    assert sampled.logprobs is not None
+    logprobs = sampled.logprobs.by_row()
+    assert list(logprobs) == [0, 2]
+    first, last = logprobs.values()
     assert first.logprob == pytest.approx(math.log(PROBABILITIES[0]))
     assert [token for token, _ in first.top] == [0, 1]
     assert first.top[1][1] == pytest.approx(math.log(PROBABILITIES[1]))

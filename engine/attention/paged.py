@@ -1,0 +1,205 @@
+"""Paged attention on CUDA: the cache, where a step's tokens go, and the kernels that write and attend.
+
+The cache is (layers, 2, pages, kv_heads, page_size, head_dim): a head's tokens of one page are contiguous, so a program
+that serves one head reads whole lines. Page 0 belongs to nobody: rows that pad a CUDA graph read and write it.
+
+:class:`PagedAttention` attends by our own Triton kernels; :class:`attention.flashinfer.FlashInferAttention` replaces
+what FlashInfer does faster.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..device import upload, upload_into
+from ..models.config import KVGroup
+from .base import AttentionBackend, Heads, StepLayout
+
+_PROGRAMS = 2048  # that a decode is split into at least, so that every multiprocessor has several
+_MOST_SPLITS = 64
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """A step's indices as numpy arrays: decodes first, as in the layout.
+
+    Attributes:
+        slots: (tokens,) place of each token in the cache, page * page_size + place in the page.
+        lengths: (rows,) tokens to attend to. starts: (rows + 1,) where each row's pages begin. pages: all of them.
+        decodes: how many rows are decodes.
+    """
+
+    slots: np.ndarray
+    lengths: np.ndarray
+    starts: np.ndarray
+    pages: np.ndarray
+    decodes: int
+
+    @classmethod
+    def of(cls, layout: StepLayout, page_size: int) -> HostPlan:
+        depths, counts = layout.depths, layout.counts
+        lengths = depths + counts
+        ends = np.cumsum(counts)
+        rows = np.repeat(np.arange(len(counts)), counts)
+        positions = np.arange(ends[-1]) - (ends - counts)[rows] + depths[rows]
+        slots = layout.pages[rows, positions // page_size].astype(np.int64) * page_size + positions % page_size
+        held = -(-lengths // page_size)
+        pages = layout.pages[:, : held.max()][np.arange(held.max()) < held[:, None]]
+        starts = np.concatenate(([0], np.cumsum(held)))
+        return cls(slots, lengths, starts, pages, int((counts == 1).sum()))
+
+    def padded(self, rows: int) -> HostPlan:
+        """With more decodes, of one token each in page 0."""
+        more = rows - len(self.lengths)
+        if not more:
+            return self
+        zeros = np.zeros(more, np.int64)
+        starts = np.concatenate((self.starts, self.starts[-1] + np.arange(1, more + 1)))
+        return HostPlan(
+            np.concatenate((self.slots, zeros)), np.concatenate((self.lengths, zeros + 1)), starts,
+            np.concatenate((self.pages, zeros)), rows,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Prefill rows for the Triton kernel, on the device."""
+
+    block_rows: torch.Tensor
+    block_starts: torch.Tensor
+    query_starts: torch.Tensor
+
+
+class PagedAttention(AttentionBackend):
+    """See the module.
+
+    Args:
+        max_rows: most rows of a step.
+        max_pages: most pages that the rows of a step hold together.
+    """
+
+    name = "triton"
+
+    def __init__(
+        self,
+        group: KVGroup,
+        num_heads: int,
+        num_pages: int,
+        page_size: int,
+        dtype: torch.dtype,
+        kv_dtype: torch.dtype,
+        device: torch.device,
+        *,
+        max_rows: int,
+        max_pages: int,
+    ) -> None:
+        super().__init__(group, num_pages, page_size)
+        from ..kernels.paged_decode import DecodeWorkspace
+
+        self.num_heads, self.dtype, self.kv_dtype = num_heads, dtype, kv_dtype
+        shape = (group.layers, 2, num_pages + 1, group.kv_heads, page_size, group.head_dim)
+        self.cache = torch.empty(shape, dtype=kv_dtype, device=device)
+        self.cache[:, :, 0] = 0
+        self._device = device
+        self._workspace = DecodeWorkspace(
+            2 * _PROGRAMS * group.kv_heads, num_heads // group.kv_heads, group.head_dim, device
+        )
+        # Fixed places for CUDA graphs: slots, lengths, starts, pages.
+        sizes = (max_rows, max_rows, max_rows + 1, max_pages + max_rows)
+        self._fixed = torch.zeros(sum(sizes), dtype=torch.int32, device=device)
+        self._places = self._fixed.split(sizes)
+        self._decodes = 0
+        self._splits = 1
+        self._chunks: _Chunks | None = None
+        self._slots = self._lengths = self._starts = self._pages = torch.empty(0, dtype=torch.int32)
+
+    def prepare(self, layout: StepLayout) -> None:
+        plan = HostPlan.of(layout, self.page_size)
+        arrays = [plan.slots, plan.lengths, plan.starts, plan.pages]
+        self._decodes, self._splits = plan.decodes, self._splits_for(plan.decodes)
+        counts = layout.counts[plan.decodes :]
+        self._slots, self._lengths, self._starts, self._pages, *rest = upload(
+            arrays + self._chunk_arrays(counts), self._device
+        )
+        self._chunks = _Chunks(*rest) if rest else None
+        self.plan(plan, counts)
+
+    def prepare_fixed(self, layout: StepLayout, rows: int) -> None:
+        """For a graph of ``rows`` decodes: the same at fixed addresses. The layout has no prefill chunks."""
+        plan = HostPlan.of(layout, self.page_size).padded(rows)
+        upload_into([plan.slots, plan.lengths, plan.starts, plan.pages], self._places, self._fixed)
+        self.use_fixed(rows)
+        self.plan_fixed(plan)
+
+    def use_fixed(self, rows: int) -> None:
+        """Let :meth:`forward` read the fixed places, as captured graphs do."""
+        slots, lengths, starts, pages = self._places
+        self._slots, self._lengths, self._starts, self._pages = slots[:rows], lengths[:rows], starts[: rows + 1], pages
+        self._decodes, self._splits, self._chunks = rows, self._splits_for(rows), None
+
+    def plan(self, plan: HostPlan, counts: np.ndarray) -> None:
+        """For a library that plans a step on the host: ``counts`` are the new tokens of the prefill rows."""
+
+    def plan_fixed(self, plan: HostPlan) -> None:
+        """The same for the decodes of a graph."""
+
+    def _splits_for(self, rows: int) -> int:
+        return min(_MOST_SPLITS, max(1, math.ceil(_PROGRAMS / max(1, rows * self.group.kv_heads))))
+
+    def _chunk_arrays(self, counts: np.ndarray) -> list[np.ndarray]:
+        if not len(counts):
+            return []
+        from ..kernels.paged_prefill import BLOCK_Q
+
+        blocks = -(-counts // BLOCK_Q)
+        rows = np.repeat(np.arange(len(counts)), blocks)
+        ends = np.cumsum(blocks)
+        starts = (np.arange(ends[-1]) - (ends - blocks)[rows]) * BLOCK_Q
+        # Deep in their rows first: they take longest.
+        order = np.argsort(-starts, kind="stable")
+        return [rows[order], starts[order], np.concatenate(([0], np.cumsum(counts)))]
+
+    def forward(self, layer: int, heads: Heads) -> torch.Tensor:
+        from ..kernels.rotate_store import rotate_store
+
+        keys, values = self.cache[layer]
+        rotation = heads.rotation
+        q = rotate_store(
+            heads.projected, heads.norm, heads.eps, rotation.cos, rotation.sin, rotation.positions, self._slots,
+            keys, values, heads.num_q,
+        )  # fmt: skip
+        decodes = self._decodes
+        if not self._chunks:
+            return self.attend_decodes(q, keys, values)
+        if not decodes:
+            return self.attend_chunks(q, keys, values)
+        return torch.cat(
+            (self.attend_decodes(q[:decodes], keys, values), self.attend_chunks(q[decodes:], keys, values))
+        )
+
+    def attend_decodes(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """(decodes, heads, head_dim) to (decodes, heads * head_dim)."""
+        from ..kernels.paged_decode import paged_decode
+
+        return paged_decode(
+            q, keys, values, self._starts, self._pages, self._lengths, self._splits, self._workspace
+        )  # fmt: skip
+
+    def attend_chunks(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """The same for the tokens of the prefill rows."""
+        from ..kernels.paged_prefill import paged_prefill
+
+        assert self._chunks is not None
+        chunks, decodes = self._chunks, self._decodes
+        return paged_prefill(
+            q, keys, values, chunks.block_rows, chunks.block_starts, chunks.query_starts, self._starts[decodes:],
+            self._pages, self._lengths[decodes:],
+        )  # fmt: skip
+
+    def copy_pages(self, sources: list[int], targets: list[int]) -> None:
+        source, target = upload([np.array(sources), np.array(targets)], self._device)
+        self.cache[:, :, target.long()] = self.cache[:, :, source.long()]

@@ -1,0 +1,44 @@
+"""Getting a step's small arrays to the device without waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+
+def upload(arrays: Sequence[np.ndarray], device: torch.device) -> list[torch.Tensor]:
+    """One copy for all: the arrays as int32 tensors of their shapes on ``device``.
+
+    On CUDA the copy is asynchronous. The staging memory is torch's own pinned memory, which it does not hand out again
+    before the copy has ended.
+    """
+    packed = torch.from_numpy(_packed(arrays))
+    if device.type == "cuda":
+        packed = packed.pin_memory().to(device, non_blocking=True)
+    return list(_views(packed, arrays))
+
+
+def upload_into(arrays: Sequence[np.ndarray], places: Sequence[torch.Tensor], buffer: torch.Tensor) -> None:
+    """The same into fixed places, for CUDA graphs: ``places`` are consecutive parts of the int32 ``buffer``.
+
+    Each array fills the beginning of its place; only the last may be shorter than it without padding the copy.
+    """
+    host = torch.empty(sum(len(place) for place in places[:-1]) + arrays[-1].size, dtype=torch.int32, pin_memory=True)
+    flat, start = host.numpy(), 0
+    for array, place in zip(arrays, places, strict=True):
+        flat[start : start + array.size] = array
+        start += len(place)
+    buffer[: len(host)].copy_(host, non_blocking=True)
+
+
+def _packed(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.asarray(array, np.int32).reshape(-1) for array in arrays])
+
+
+def _views(packed: torch.Tensor, arrays: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
+    start = 0
+    for array in arrays:
+        yield packed[start : start + array.size].view(array.shape)
+        start += array.size

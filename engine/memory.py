@@ -1,0 +1,62 @@
+"""How large the KV cache is: planned from the memory that is free once the weights are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from .config import EngineConfig
+from .errors import InvalidConfig
+from .models.config import ModelConfig
+
+# Bytes of KV cache on a CPU where nothing is said: so much at least, and more for a sequence of full length. It is
+# touched at start-up, so that memory does not grow while serving.
+_CPU_BYTES = 512 * 2**20
+_CPU_LIMIT = 4 * 2**30
+# What stays free on CUDA beside the cache: workspaces, captured graphs, logits, activations of the largest step.
+_CUDA_RESERVE = 3 * 2**30
+
+
+@dataclass(frozen=True)
+class KVSize:
+    """``pages`` pages of ``bytes_per_token`` bytes a token, in ``dtype``."""
+
+    pages: int
+    bytes_per_token: int
+    dtype: torch.dtype
+
+
+def kv_size(
+    config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max_model_len: int, device: torch.device
+) -> KVSize:
+    """The cache for a loaded model. Raises InvalidConfig, with the arithmetic, when it would be too small to serve."""
+    kv_dtype = torch.float8_e4m3fn if config.kv_dtype == "fp8" else dtype
+    (group,) = model.kv_groups
+    per_token = 2 * group.layers * group.kv_heads * group.head_dim * kv_dtype.itemsize
+    one = (max_model_len + 2 * config.page_size) * per_token
+    free, wanted = _free(device), 0
+    if config.kv_tokens is not None:
+        wanted = config.kv_tokens * per_token
+    elif config.kv_memory is not None:
+        wanted = config.kv_memory
+    elif device.type == "cuda":
+        wanted = free - _CUDA_RESERVE
+    else:
+        wanted = min(max(_CPU_BYTES, one), min(_CPU_LIMIT, free // 4))
+    pages = wanted // per_token // config.page_size
+    if pages < 4 or (device.type == "cuda" and wanted > free):
+        raise InvalidConfig(
+            f"the KV cache would hold {max(0, wanted) // per_token} tokens at {per_token} bytes each, and "
+            f"{free / 2**30:.1f} GiB of memory are free beside the weights; it needs at least {4 * config.page_size} "
+            "tokens, and what kv_tokens or kv_memory ask for must be free. Change these, free memory, or take a "
+            "smaller model."
+        )
+    return KVSize(pages, per_token, kv_dtype)
+
+
+def _free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

@@ -1,0 +1,199 @@
+"""The Triton kernels against plain torch. Without a GPU they run in Triton's interpreter, on small sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+pytest.importorskip("triton", reason="Triton has no wheels for this platform")
+
+from agenthost.engine.kernels.activation import silu_mul
+from agenthost.engine.kernels.norm import add_rms_norm
+from agenthost.engine.kernels.paged_decode import DecodeWorkspace, paged_decode
+from agenthost.engine.kernels.paged_prefill import BLOCK_Q, paged_prefill
+from agenthost.engine.kernels.rotate_store import rotate_store
+from agenthost.engine.kernels.sampling import draw
+
+CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+DTYPE = torch.bfloat16 if CUDA else torch.float32
+ERROR = 2e-2 if CUDA else 1e-4
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def randn(*shape, dtype=DTYPE):
+    return torch.randn(*shape, device=DEVICE).to(dtype)
+
+
+def ints(values):
+    return torch.tensor(values, dtype=torch.int32, device=DEVICE)
+
+
+def relative_error(out: torch.Tensor, wanted: torch.Tensor) -> float:
+    return ((out.double() - wanted.double()).norm() / wanted.double().norm()).item()
+
+
+@pytest.mark.parametrize("size", [64, 384, 1000])
+def test_add_rms_norm(size):
+    x, residual, weight = randn(5, size), randn(5, size), randn(size)
+    summed = (x.float() + residual.float()).to(DTYPE)
+    out = add_rms_norm(x, residual, weight, 1e-6)
+    torch.testing.assert_close(residual, summed)
+    assert relative_error(out, F.rms_norm(summed.float(), (size,), weight.float(), 1e-6)) < ERROR
+    assert (
+        relative_error(add_rms_norm(x, None, weight, 1e-6), F.rms_norm(x.float(), (size,), weight.float(), 1e-6))
+        < ERROR
+    )
+
+
+def test_silu_mul():
+    x = randn(7, 2 * 1152)
+    gate, up = x.float().chunk(2, -1)
+    assert relative_error(silu_mul(x), F.silu(gate) * up) < ERROR
+
+
+def paged(lengths: list[int], kv: int, dim: int, page: int):
+    """Random caches, and each row's pages scattered over them."""
+    needed = [-(-length // page) for length in lengths]
+    keys, values = (randn(sum(needed) + 1, kv, page, dim) for _ in range(2))
+    pages = (torch.randperm(sum(needed)) + 1).to(torch.int32).to(DEVICE)
+    starts = torch.tensor([0, *torch.tensor(needed).cumsum(0).tolist()], dtype=torch.int32, device=DEVICE)
+
+    def row(index: int):
+        mine = pages[starts[index] : starts[index + 1]].long()
+        return [part[mine].transpose(0, 1).flatten(1, 2)[:, : lengths[index]].float() for part in (keys, values)]
+
+    return keys, values, starts, pages, row
+
+
+@pytest.mark.parametrize("has_norm", [True, False])
+def test_rotate_store(has_norm):
+    tokens, num_q, kv, dim, page = 6, 4, 2, 64, 4
+    heads = randn(tokens, num_q + 2 * kv, dim)
+    norm = randn(num_q + kv, dim) if has_norm else None
+    angles = torch.rand(100, dim // 2, device=DEVICE) * 6
+    cos = torch.cat((angles.cos(), angles.cos()), -1)
+    sin = torch.cat((-angles.sin(), angles.sin()), -1)
+    positions = torch.tensor([0, 5, 99, 3, 4, 7], dtype=torch.int32, device=DEVICE)
+    slots = torch.tensor([3, 11, 4, 5, 6, 0], dtype=torch.int32, device=DEVICE)
+    keys, values = (
+        torch.zeros(3, kv, page, dim, dtype=DTYPE, device=DEVICE),
+        torch.zeros(3, kv, page, dim, dtype=DTYPE, device=DEVICE),
+    )
+    q = rotate_store(heads, norm, 1e-6, cos, sin, positions, slots, keys, values, num_q)
+    qk = heads[:, : num_q + kv].float()
+    if norm is not None:
+        qk = F.rms_norm(qk, (dim,), None, 1e-6) * norm.float()
+    at = positions.long()
+    turned = qk * cos[at].unsqueeze(1) + qk.roll(dim // 2, -1) * sin[at].unsqueeze(1)
+    assert relative_error(q, turned[:, :num_q]) < ERROR
+    for token, slot in enumerate(slots.tolist()):
+        assert relative_error(keys[slot // page, :, slot % page], turned[token, num_q:]) < ERROR
+        torch.testing.assert_close(values[slot // page, :, slot % page], heads[token, num_q + kv :])
+
+
+@pytest.mark.parametrize("splits", [1, 3])
+@pytest.mark.parametrize(("heads", "kv"), [(4, 2), (8, 1), (3, 3)])
+def test_paged_decode(splits, heads, kv):
+    dim, page, lengths = 64, 16, [1, 16, 17, 200, 90]
+    keys, values, starts, pages, row = paged(lengths, kv, dim, page)
+    q = randn(len(lengths), heads, dim)
+    workspace = DecodeWorkspace(len(lengths) * kv * splits, heads // kv, dim, DEVICE)
+    known = torch.tensor(lengths, dtype=torch.int32, device=DEVICE)
+    out = paged_decode(q, keys, values, starts, pages, known, splits, workspace)
+    for index in range(len(lengths)):
+        k, v = row(index)
+        wanted = F.scaled_dot_product_attention(q[index].float()[:, None], k, v, enable_gqa=True)
+        assert relative_error(out[index].view(heads, dim), wanted[:, 0]) < ERROR
+
+
+def test_paged_prefill():
+    heads, kv, dim, page = 4, 2, 64, 16
+    lengths, counts = [5, 100, 77, 140], [5, 70, 3, 130]
+    keys, values, starts, pages, row = paged(lengths, kv, dim, page)
+    q = randn(sum(counts), heads, dim)
+    blocks = [(index, start) for index, count in enumerate(counts) for start in range(0, count, BLOCK_Q)]
+    query_starts = ints([0, *torch.tensor(counts).cumsum(0).tolist()])
+    out = paged_prefill(
+        q,
+        keys,
+        values,
+        ints([b[0] for b in blocks]),
+        ints([b[1] for b in blocks]),
+        query_starts,
+        starts,
+        pages,
+        ints(lengths),
+    )
+    for index, (length, count) in enumerate(zip(lengths, counts, strict=True)):
+        k, v = row(index)
+        mine = slice(int(query_starts[index]), int(query_starts[index + 1]))
+        mask = torch.ones(count, length, dtype=torch.bool, device=DEVICE).tril(length - count)
+        wanted = F.scaled_dot_product_attention(q[mine].float().transpose(0, 1), k, v, attn_mask=mask, enable_gqa=True)
+        assert relative_error(out[mine].view(count, heads, dim), wanted.transpose(0, 1)) < ERROR
+
+
+SIZE = 50_000 if CUDA else 300
+
+
+def draws(logits, temperature, *, count, truncation=None):
+    """Many draws from one row of logits, under different keys."""
+    keys = torch.randint(-(2**31), 2**31 - 1, (count, 2), dtype=torch.int64).to(torch.int32).to(DEVICE)
+    slots = torch.zeros(count, dtype=torch.int32, device=DEVICE)
+    newest = torch.zeros(1, dtype=torch.int64, device=DEVICE)
+    cut = tuple(torch.full((count,), float(value), device=DEVICE) for value in truncation) if truncation else None
+    return draw(
+        logits.expand(count, -1).contiguous(),
+        slots,
+        keys,
+        torch.full((count,), temperature, device=DEVICE),
+        newest,
+        cut,
+    )
+
+
+def test_greedy_takes_the_first_of_the_most_likely():
+    logits = randn(3, SIZE)
+    logits[1, 17] = logits[1, 230] = 50.0
+    newest = torch.full((8,), -1, dtype=torch.int64, device=DEVICE)
+    slots = torch.tensor([5, 2, 7], dtype=torch.int32, device=DEVICE)
+    keys = torch.zeros(3, 2, dtype=torch.int32, device=DEVICE)
+    tokens = draw(logits, slots, keys, torch.zeros(3, device=DEVICE), newest)
+    wanted = [logits[0].argmax().item(), 17, logits[2].argmax().item()]
+    assert tokens.tolist() == wanted
+    assert newest.tolist() == [-1, -1, wanted[1], -1, -1, wanted[0], -1, wanted[2]]
+
+
+def test_draws_follow_the_distribution():
+    logits = torch.full((SIZE,), -20.0, device=DEVICE)
+    logits[:4] = torch.tensor([2.0, 1.0, 0.0, -1.0], device=DEVICE)
+    count = 20_000 if CUDA else 200
+    tokens = draws(logits, 0.7, count=count)
+    wanted = (logits / 0.7).softmax(-1)[:4]
+    seen = torch.bincount(tokens, minlength=4)[:4] / count
+    assert (seen - wanted).abs().max() < 4 * (0.25 / count) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "min_p"), [(5, 1.0, 0.0), (SIZE, 0.6, 0.0), (SIZE, 1.0, 0.2), (40, 0.9, 0.01), (1, 1.0, 0.0)]
+)
+@pytest.mark.parametrize("ties", [False, True])
+def test_truncation_keeps_what_a_stable_sort_keeps(top_k, top_p, min_p, ties):
+    logits = torch.randn(SIZE, device=DEVICE) * 3
+    if ties:
+        logits = (logits * 2).round() / 2
+    count = 4000 if CUDA else 6
+    tokens = set(draws(logits, 0.8, count=count, truncation=(top_k, top_p, min_p)).tolist())
+    probabilities = (logits.double() / 0.8).softmax(-1)
+    ordered, ids = probabilities.sort(descending=True, stable=True)
+    keep = (ordered.cumsum(0) - ordered < top_p) & (ordered >= min_p * ordered[0])
+    keep &= torch.arange(SIZE, device=DEVICE) < top_k
+    allowed = ids[keep].tolist()
+    assert tokens <= set(allowed)
+    likely = [token for token in allowed if probabilities[token] / probabilities[allowed].sum() > 14 / count]
+    assert set(likely) <= tokens
