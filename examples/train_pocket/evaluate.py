@@ -22,7 +22,7 @@ from .agent import Generate, drive
 from .decode import Decoder
 from .interpreter import Subprocess
 from .model import Model, ModelConfig
-from .suites import Item, items
+from .suites import CASUAL, Item, items
 from .toolbox import Toolbox
 
 SUITES = ["seen", "phrasings", "invented", "natural", "crowded"]
@@ -106,7 +106,7 @@ def transcript(item: Item, why: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--suites", nargs="+", default=SUITES, help=f"of {', '.join(SUITES)}, casual, casual_all")
+    parser.add_argument("--suites", nargs="+", default=SUITES, help=f"of {', '.join(SUITES)}, {', '.join(CASUAL)}")
     parser.add_argument("--count", type=int, default=10, help="items of each category")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--engine", action="store_true", help="generate with agenthost's engine, not the bare loop")

@@ -28,7 +28,12 @@ from .world import World, inside
 
 EVAL_DATA = Path(__file__).parent / "eval_data"
 NATURAL = EVAL_DATA / "natural.toml"
-CASUAL = EVAL_DATA / "casual.jsonl"
+CASUAL = {
+    "casual": (EVAL_DATA / "casual_3.jsonl", COMPACT),
+    "casual_all": (EVAL_DATA / "casual_3.jsonl", tuple(HOSTED)),
+    "casual_spent": (EVAL_DATA / "casual.jsonl", COMPACT),
+    "casual_spent_2": (EVAL_DATA / "casual_2.jsonl", COMPACT),
+}
 _FOREIGN = {
     "natural",
     "two_naturals",
@@ -61,11 +66,8 @@ Maker = Callable[[Scene], Task]
 def items(directory: Path, count: int, suites: list[str]) -> Iterator[Item]:
     """``count`` items for every category of a suite (natural: for every family)."""
     for suite in suites:
-        if suite == "casual":
-            yield from casual(directory / "casual", COMPACT, suite)
-            continue
-        if suite == "casual_all":
-            yield from casual(directory / "casual_all", tuple(HOSTED), suite)
+        if suite in CASUAL:
+            yield from casual(directory / suite, suite)
             continue
         for category, maker, split, shape in _suite(suite):
             for index in range(count):
@@ -129,9 +131,10 @@ def _judge(wanted: list[Answer]) -> Callable[[Run], str]:
     return lambda run: verdict(run, wanted)
 
 
-def casual(directory: Path, tools: tuple[str, ...], suite: str) -> Iterator[Item]:
+def casual(directory: Path, suite: str) -> Iterator[Item]:
     """The prompts that were written without knowledge of the generator."""
-    for case in score.load(CASUAL):
+    source, tools = CASUAL[suite]
+    for case in score.load(source):
         root = directory / case.id
         workspace = Workspace(root)
         for path, text in case.files.items():

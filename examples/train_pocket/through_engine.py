@@ -13,7 +13,7 @@ from agenthost.server.chat.formats.hermes import Hermes
 from .agent import Generate
 from .toolbox import Toolbox
 
-_TOGETHER = 32  # prompts at a time; each may bring a grammar process of its own
+_TOGETHER = 64  # prompts at a time; each may bring a grammar process of its own
 
 
 def engine_loop(folder: Path, limit: int, *, grammar: bool) -> Generate:
