@@ -114,6 +114,10 @@ MIXTURE: dict[str, tuple[Maker, float]] = {
     "in_lines": (job_tasks.in_lines, 3.5),
     "small_data": (job_tasks.small_data, 1.8),
     "biggest_file": (job_tasks.biggest_file, 0.6),
+    "whole_folder": (job_tasks.whole_folder, 1.3),
+    "some_files": (job_tasks.some_files, 1.5),
+    "rename_kind": (job_tasks.rename_kind, 0.6),
+    "whole_text": (job_tasks.whole_text, 2.2),
     # as people talk
     "unnamed_note": (everyday_tasks.unnamed_note, 2.0),
     "unnamed_append": (everyday_tasks.unnamed_append, 1.5),

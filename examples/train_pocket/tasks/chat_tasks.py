@@ -121,6 +121,13 @@ def in_prompt(scene: Scene) -> Task:
             "repeat: {x}",
             "answer only with {x}",
             "copy this: {x}",
+            "<can you |could you |please |>repeat <the words |the text |this: |after me: |>'{x}'",
+            "<please |just |now |>say <the words|the following|this><: | >{x}",
+            "<please |>copy <out |>the following<| text| words>: {x}",
+            "<please |>copy <this|these words|the text> <word for word|exactly>: {x}",
+            "<echo|print|type|write> <this |>back<| to me>: {x}",
+            "your answer should be <just|only> {x}",
+            "<reply|respond|answer> with <just |only |exactly |>{x}",
         ]
         return single("repeat", scene.say.finish(scene.say.choose(frames), {"x": text}), says(text, (text,)))
     facts = draw_facts(slots, slots.rng.randint(2, 6))

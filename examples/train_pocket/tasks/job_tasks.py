@@ -554,3 +554,136 @@ def biggest_file(scene: Scene) -> Task:
         return Answer(f"The biggest file is {result}.", (result,))
 
     return single("size", scene.say.request("jobs.biggest_file", {}), script, ("python",))
+
+
+def whole_folder(scene: Scene) -> Task:
+    """A folder deleted or copied with all that is in it."""
+    slots, workspace = scene.slots, scene.world.workspace
+    folder = _folder(scene)
+    target, text, name = _folder(scene, (folder,)), slots.sentence(), _name(slots)
+    workspace.put(f"{folder}/{name}", text)
+    for _ in range(slots.rng.randint(0, 2)):
+        workspace.put(f"{folder}/{_name(slots, 'rtf')}", slots.word())
+    copy = slots.chance(0.5)
+    code = (
+        f"import shutil\nshutil.copytree({folder!r}, {target!r})"
+        if copy
+        else f"import shutil\nshutil.rmtree({folder!r})"
+    )
+
+    def script() -> Script:
+        yield turn("python", {"code": code})
+        if copy:
+            return Answer(
+                f"I copied the folder {folder} to {target}.",
+                (target,),
+                lambda world: world.workspace.text(f"{target}/{name}") == text and world.workspace.has(folder),
+            )
+        return Answer(
+            slots.pick([f"I deleted the folder {folder}.", f"{folder} is deleted."]),
+            (folder,),
+            lambda world: not world.workspace.has(folder),
+        )
+
+    request = scene.say.request("jobs.copy_folder" if copy else "jobs.delete_folder", {"d": folder, "q": target})
+    return single("copy" if copy else "delete", request, script, ("python",))
+
+
+def some_files(scene: Scene) -> Task:
+    """Two or three named files moved into a folder, or deleted."""
+    slots, workspace, names = scene.slots, scene.world.workspace, list[str]()
+    for _ in range(slots.pick([2, 2, 3])):
+        names.append(_free(scene))
+        workspace.put(names[-1], slots.sentence())
+    scene.other_files(0, 2)
+    folder, move = _folder(scene), slots.chance(0.6)
+    if move and slots.chance(0.6):
+        (workspace.root / folder).mkdir()
+    listed = _list(slots, names)
+
+    def script() -> Script:
+        if move:
+            lines = "\n".join(f"os.rename({name!r}, {f'{folder}/{name}'!r})" for name in names)
+            yield turn("python", {"code": f"import os\nos.makedirs({folder!r}, exist_ok=True)\n{lines}"})
+            return Answer(
+                f"I moved {', '.join(names)} to {folder}.",
+                (folder,),
+                lambda world: all(world.workspace.has(f"{folder}/{n}") and not world.workspace.has(n) for n in names),
+            )
+        yield turn("python", {"code": "import os\n" + "\n".join(f"os.remove({name!r})" for name in names)})
+        return Answer(
+            f"I deleted {', '.join(names)}.", tuple(names), lambda world: not any(world.workspace.has(n) for n in names)
+        )
+
+    request = scene.say.request("jobs.move_two" if move else "jobs.delete_two", {"x": listed, "d": folder})
+    return single("move" if move else "delete", request, script, ("python",))
+
+
+def rename_kind(scene: Scene) -> Task:
+    slots = scene.slots
+    old, new = slots.rng.sample(["txt", "md", "text", "log"] if scene.alone else _OWN, 2)
+    names = list(dict.fromkeys(f"{slots.plain_word().lower()}.{old}" for _ in range(slots.rng.randint(1, 4))))
+    for name in names:
+        scene.world.workspace.put(name, slots.sentence())
+    code = f"import glob, os\nfor path in glob.glob('*.{old}'):\n    os.rename(path, path[:-{len(old)}] + {new!r})"
+
+    def script() -> Script:
+        yield turn("python", {"code": code})
+        return Answer(
+            f"I renamed the {old} files to .{new}.",
+            (new,),
+            lambda world: all(world.workspace.has(n[: -len(old)] + new) and not world.workspace.has(n) for n in names),
+        )
+
+    return single("move", scene.say.request("jobs.rename_kind", {"e": old, "f": new}), script, ("python",))
+
+
+def whole_text(scene: Scene) -> Task:
+    """A file emptied, its numbers sorted, a sign replaced; the lines of several files counted."""
+    slots = scene.slots
+    kind = slots.pick(["clear", "sort_numbers", "sort_numbers", "signs", "signs", "all_lines"])
+    if kind == "all_lines":
+        extension, _ = _kind(scene, nested=False)
+        code = f"import glob\nsum(len(open(path).read().splitlines()) for path in glob.glob('*.{extension}'))"
+
+        def count() -> Script:
+            (result,) = yield turn("python", {"code": shown_code(slots, code)})
+            return Answer(f"Together they have {result} lines.", (result,))
+
+        return single("count", scene.say.request("jobs.all_lines", {"e": extension}), count, ("python",))
+    path = small_path(scene, ["numbers", "scores", "list", "data", "notes", "values", "letter"])
+    values, said = {"p": path}, f"I changed {path}."
+    text = "\n".join(slots.phrase(1, 3) for _ in range(slots.rng.randint(2, 6)))
+    if kind == "clear":
+        code, after, said = f"open({path!r}, 'w').close()", "", f"{path} is empty now."
+    elif kind == "sort_numbers":
+        numbers = [slots.rng.randint(1, slots.pick([30, 2000])) for _ in range(slots.rng.randint(3, 9))]
+        text, after = "\n".join(map(str, numbers)), "\n".join(map(str, sorted(numbers)))
+        code = f"numbers = sorted(int(line) for line in open({path!r}))\nopen({path!r}, 'w').write('\\n'.join(str(x) for x in numbers) + '\\n')"
+        said = f"I sorted the numbers in {path}."
+    else:
+        named = {
+            "comma": ",",
+            "semicolon": ";",
+            "space": " ",
+            "dash": "-",
+            "underscore": "_",
+            "dot": ".",
+            "tab": "\t",
+            "slash": "/",
+            "colon": ":",
+        }
+        x, y = slots.rng.sample(list(named), 2)
+        text = "\n".join(
+            named[x].join(slots.plain_word() for _ in range(slots.rng.randint(2, 4)))
+            for _ in range(slots.rng.randint(1, 5))
+        )
+        values, after = {"p": path, "x": x, "y": y}, text.replace(named[x], named[y])
+        code = f"text = open({path!r}).read()\nopen({path!r}, 'w').write(text.replace({named[x]!r}, {named[y]!r}))"
+    scene.world.workspace.put(path, text + "\n")
+
+    def script() -> Script:
+        yield turn("python", {"code": code})
+        return Answer(said, (path,), _saved(path, after))
+
+    return single("transform", scene.say.request(f"jobs.{kind}", values), script, ("python",))
