@@ -196,7 +196,9 @@ def retold(result: str, arguments: list[str]) -> str:
     """An answer to anything: the result in plain words, and what was asked for where it does not say that."""
     text = result.strip()
     if text.startswith("{"):
-        text = ", ".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in json.loads(text, parse_float=str).items())
+        text = ", ".join(
+            f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in json.loads(text, parse_float=str).items()
+        )
     silent = [value for value in arguments if value.lower() not in text.lower()]
     whole = f"{text} ({', '.join(silent)})" if silent else text
     return whole[:1].upper() + whole[1:] + ("" if whole.endswith((".", "!", "?")) else ".")
