@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .functional import add_rms_norm
+from .functional import add_rms_norm, gated_linear, linear, silu_mul
 
 
 class FusedLinear(nn.Module):
@@ -27,10 +27,16 @@ class FusedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self._packed is None:
-            return F.linear(x, self.weight, self.bias)
+            return linear(x, self.weight, self.bias)
         rows = x.shape[0]
         x = F.pad(x, (0, 0, 0, _rounded(rows) - rows))
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")[:rows]
+
+    def gated(self, x: torch.Tensor) -> torch.Tensor:
+        """``silu(gate) * up`` (SwiGLU, arXiv:2002.05202) where the two parts are gate and up."""
+        if self._packed is None:
+            return gated_linear(x, self.weight, self.bias)
+        return silu_mul(self(x))
 
     def pack(self) -> None:
         """Lay a CPU weight out in oneDNN's blocked order, once it holds its values; the plain one is given up.

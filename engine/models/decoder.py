@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..attention.base import AttentionBackend, Heads
-from ..layers.functional import silu_mul
 from ..layers.linear import FusedLinear, RMSNorm
 from ..layers.rotary import Rotary, Rotation
 from .config import ModelConfig
@@ -49,7 +48,7 @@ class MLP(nn.Module):
         self.down_proj = FusedLinear(inner, (config.hidden_size,), config.mlp_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.down_proj(silu_mul(self.gate_up_proj(x)))
+        return self.down_proj(self.gate_up_proj.gated(x))
 
 
 class Layer(nn.Module):

@@ -14,6 +14,7 @@ from agenthost.engine.kernels.paged_decode import DecodeWorkspace, paged_decode
 from agenthost.engine.kernels.paged_prefill import BLOCK_Q, paged_prefill
 from agenthost.engine.kernels.rotate_store import rotate_store
 from agenthost.engine.kernels.sampling import draw
+from agenthost.engine.kernels.small_linear import small_linear
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -55,6 +56,18 @@ def test_silu_mul():
     x = randn(7, 2 * 1152)
     gate, up = x.float().chunk(2, -1)
     assert relative_error(silu_mul(x), F.silu(gate) * up) < ERROR
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+@pytest.mark.parametrize(("inputs", "has_bias"), [(64, True), (1500, False)])
+@pytest.mark.parametrize("gated", [False, True])
+def test_small_linear(rows, inputs, has_bias, gated):
+    x, weight, bias = randn(rows, inputs), randn(10, inputs), randn(10) if has_bias else None
+    wanted = F.linear(x.float(), weight.float(), bias.float() if bias is not None else None)
+    if gated:
+        gate, up = wanted.chunk(2, -1)
+        wanted = F.silu(gate) * up
+    assert relative_error(small_linear(x, weight, bias, gated=gated), wanted) < ERROR
 
 
 def paged(lengths: list[int], kv: int, dim: int, page: int):
