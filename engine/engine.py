@@ -22,7 +22,7 @@ from .protocol import EngineInfo
 from .runner.graphs import graph_sizes
 from .runner.runner import ModelRunner
 from .sampling.grammar import GrammarService
-from .sampling.grammar_compiler import CompilerConfig
+from .sampling.grammar_compiler import CompilerConfig, Launched
 from .scheduler.budget import Budget
 from .scheduler.limits import Limits
 from .scheduler.scheduler import Scheduler
@@ -38,17 +38,17 @@ class Engine:
     info: EngineInfo
 
 
-def build_engine(config: EngineConfig, progress: Progress | None = None) -> Engine:
+def build_engine(config: EngineConfig, progress: Progress | None = None, compiler: Launched | None = None) -> Engine:
     """Load the model and allocate everything. Raises EngineError subclasses for what the operator can mend.
 
-    The engine's ``grammars`` are processes; close them.
+    The engine's ``grammars`` are processes; close them. ``compiler`` is theirs, when it is started already.
     """
     config.check()
     folder = resolve_model(config.model)
     model_config = ModelConfig.load(folder)
     eos = Tokenizer.load(folder).eos_token_ids
     grammars = GrammarService(CompilerConfig(folder=str(folder), vocab_size=model_config.vocab_size))
-    grammars.start()  # it gets ready while the model loads
+    grammars.start(compiler)  # it gets ready while the model loads
     try:
         return _assemble(config, folder, model_config, eos, grammars, progress)
     except BaseException:

@@ -12,13 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
 
-from .engine import Engine, build_engine
+from .config import EngineConfig
 from .errors import EngineError, InvalidRequest
-from .models.load import Progress
+from .hub import resolve_model
+from .models.config import ModelConfig
 from .protocol import (
     Abort,
     Error,
@@ -32,6 +34,11 @@ from .protocol import (
     decode_to_engine,
     encode,
 )  # fmt: skip
+from .sampling.grammar_compiler import CompilerConfig, launch
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .models.load import Progress
 
 Sender = Callable[[ToFront], None]
 
@@ -55,13 +62,24 @@ def main() -> None:
         outbox.send(encode(message))
 
     try:
-        engine = build_engine(start_up.config, _reporter(send))
+        engine = _build(start_up.config, _reporter(send))
     except EngineError as error:
         send(Refused(Error.of(error)))
         context.destroy(linger=1000)
         return
     send(Ready(engine.info))
     _serve(engine, inbox, send)
+
+
+def _build(config: EngineConfig, progress: Progress) -> Engine:
+    """The engine. Its grammar compiler starts first: the two load torch side by side."""
+    config.check()
+    folder = resolve_model(config.model)
+    vocab_size = ModelConfig.load(folder).vocab_size
+    compiler = launch(CompilerConfig(folder=str(folder), vocab_size=vocab_size))
+    from .engine import build_engine
+
+    return build_engine(config, progress, compiler)
 
 
 def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:

@@ -119,10 +119,29 @@ def _engine(parser: argparse.ArgumentParser) -> None:
     engine.add_argument("--dtype", choices=["auto", "float32", "bfloat16"])
     engine.add_argument("--max-model-len", "--context-length", type=int, metavar="N", help="longest prompt plus output")
     engine.add_argument(
-        "--max-running", "--max-num-seqs", "--max-running-requests", type=int, metavar="N", help="decoded together"
+        "--max-running",
+        "--max-num-seqs",
+        "--max-running-requests",
+        type=int,
+        metavar="N",
+        help="decoded together (default: 256 on CUDA, 64 on CPU)",
     )
     engine.add_argument("--kv-tokens", "--max-total-tokens", type=int, metavar="N", help="size of the KV cache")
     engine.add_argument("--page-size", "--block-size", type=int, metavar="N", help="tokens in a page of KV cache")
+    engine.add_argument(
+        "--kv-dtype", "--kv-cache-dtype", choices=["auto", "fp8"], help="fp8 halves the KV cache on CUDA, less exactly"
+    )
+    engine.add_argument(
+        "--attention", "--attention-backend", choices=["auto", "torch", "triton", "flashinfer"],
+        help="default: torch on CPU; on CUDA flashinfer where it is installed, else triton",
+    )  # fmt: skip
+    engine.add_argument(
+        "--disable-cuda-graph", "--enforce-eager", dest="cuda_graphs", action="store_false",
+        help="decode operator by operator",
+    )  # fmt: skip
+    engine.add_argument(
+        "--disable-overlap-schedule", dest="overlap", action="store_false", help="wait for each step before the next"
+    )
     engine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     engine.add_argument("--seed", type=int, metavar="N", help="for requests without a seed of their own")
     engine.add_argument(

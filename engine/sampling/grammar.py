@@ -33,12 +33,10 @@ import os
 import selectors
 import socket
 import subprocess
-import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 
-import msgspec
 import numpy as np
 import torch
 
@@ -103,24 +101,12 @@ class GrammarService:
 
     # -- what the scheduler calls ---------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the compiler process, which takes a second or two to be ready. Grammars may be submitted at once."""
-        ours, theirs = socket.socketpair()
-        package_path = "-P"  # the working directory is no place for modules
-        command = [sys.executable, package_path, "-m", compiler.__name__, str(theirs.fileno())]
-        with theirs:
-            self._compiler = subprocess.Popen(
-                [*command, msgspec.json.encode(self._config).decode()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                # A process that forks must have no threads, and NumPy would start some.
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            )
-        ours.setblocking(False)
-        self._control = ours
+    def start(self, launched: compiler.Launched | None = None) -> None:
+        """Take over a compiler process, or start one. Grammars may be submitted at once."""
+        self._compiler, self._control = launched or compiler.launch(self._config)
+        self._control.setblocking(False)
         self._compiler_ready = False
-        self._selector.register(ours, selectors.EVENT_READ)
+        self._selector.register(self._control, selectors.EVENT_READ)
 
     def submit(self, grammar: Grammar) -> None:
         """Have a grammar compiled; :meth:`poll` will tell. Equal grammars are compiled once."""

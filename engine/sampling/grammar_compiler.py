@@ -23,9 +23,11 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +85,30 @@ class CompilerConfig(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
 
 
+Launched = tuple["subprocess.Popen[bytes]", socket.socket]
+"""A compiler process, and our end of its control socket."""
+
+
+def launch(config: CompilerConfig) -> Launched:
+    """Start the compiler process, which takes some seconds to load xgrammar. Importing this module loads little."""
+    ours, theirs = socket.socketpair()
+    package_path = "-P"  # the working directory is no place for modules
+    command = [sys.executable, package_path, "-m", __name__, str(theirs.fileno())]
+    with theirs:
+        process = subprocess.Popen(
+            [*command, msgspec.json.encode(config).decode()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            # A process that forks must have no threads, and NumPy would start some.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+    return process, ours
+
+
 def serve(control: socket.socket, config: CompilerConfig) -> None:
     """Fork a grammar process for every pair of descriptors (its socket, its source) that comes; return at the end."""
+    _leave_out_transformers()
     from .grammar_vocabulary import load_vocabulary
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, and this process ends with it
@@ -258,6 +282,20 @@ class _Process:
 
     def _reply(self, status: int, number: int, body: bytes = b"") -> None:
         self._peer.sendall(REPLY.pack(status, number, len(body)) + body)
+
+
+class _StandIn(types.ModuleType):
+    """A module all of whose names are empty classes."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+def _leave_out_transformers() -> None:
+    """xgrammar imports transformers, which takes a second, to recognise its classes. None of them gets here."""
+    sys.modules.setdefault("transformers", _StandIn("transformers"))
 
 
 def _confine(config: CompilerConfig) -> None:
