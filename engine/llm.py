@@ -112,10 +112,10 @@ class LLM:
         outputs: dict[str, _Output] = {}
         requests: deque[Request] = deque()
         for prompt, params in zip(ids, each, strict=True):
-            text = [TextAssembler(self.tokenizer, len(prompt), self.info.eos_token_ids, stop=stop) for _ in range(n)]
             for number in range(n):
                 request = Request(id=str(next(self._ids)), prompt=prompt, sampling=_numbered(params, number))
-                outputs[request.id] = _Output(text[number])
+                text = TextAssembler(self.tokenizer, len(prompt), self.info.eos_token_ids, stop=stop)
+                outputs[request.id] = _Output(text, at_once=bool(stop))
                 requests.append(request)
         self._run(requests, outputs, on_token)
         done = list(outputs.values())
@@ -153,20 +153,31 @@ class LLM:
 
 
 class _Output:
-    """One output while it grows."""
+    """One output while it grows.
 
-    def __init__(self, text: TextAssembler) -> None:
+    ``at_once``: every token becomes text as it comes, since a stop string may end the output. Else that waits for the
+    end, and keeps no step waiting.
+    """
+
+    def __init__(self, text: TextAssembler, *, at_once: bool) -> None:
         self.cached_tokens = 0
         self._text = text
+        self._at_once = at_once
+        self._tokens: list[TokenOutput] = []
         self._pieces: list[TextOutput] = []
 
     def take(self, output: TokenOutput) -> bool:
         """Add tokens; True when the output has ended."""
         self.cached_tokens = output.cached_tokens
+        if not self._at_once:
+            self._tokens.append(output)
+            return output.finish_reason is not None
         self._pieces.append(self._text.take(output))
         return self._pieces[-1].finish_reason is not None
 
     def completion(self) -> Completion:
+        self._pieces += map(self._text.take, self._tokens)
+        self._tokens = []
         last = self._pieces[-1]
         assert last.finish_reason is not None
         return Completion(

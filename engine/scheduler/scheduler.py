@@ -160,6 +160,8 @@ class Scheduler:
         plan = self.planner.plan()
         try:
             self._launch(plan) if plan.rows else self._collect_pending()
+        except torch.AcceleratorError:  # the device's state is lost, which a new process only can mend
+            raise
         except Exception as error:
             log.exception("a step failed; its requests run again, one at a time")
             self._recover(plan, error)
