@@ -31,6 +31,10 @@ class Budget:
         """Work of ``tokens`` tokens after ``depth`` earlier ones."""
         return tokens * (1 + (depth + tokens / 2) / self.unit)
 
+    def cost_of_decodes(self, count: int, depths: int) -> float:
+        """Work of one token of each of ``count`` sequences whose depths add up to ``depths``."""
+        return count + (depths + count / 2) / self.unit
+
     def tokens(self, work: float, depth: int) -> int:
         """How many tokens after ``depth`` earlier ones the work pays for: the inverse of :meth:`cost`."""
         if work <= 0:

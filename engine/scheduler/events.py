@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from ..errors import EngineError
 from ..request import TokenOutput
 
 
-@dataclass(frozen=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The request passed all checks and is queued."""
 
     id: str
 
 
-@dataclass(frozen=True)
-class Produced:
+class Produced(msgspec.Struct, frozen=True):
     """Tokens of a request, and its end when ``output.finish_reason`` is set; nothing follows the end."""
 
     id: str
     output: TokenOutput
 
 
-@dataclass(frozen=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The request ended with an error; nothing follows."""
 
     id: str

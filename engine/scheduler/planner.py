@@ -85,7 +85,9 @@ class Planner:
     # -- the plan -------------------------------------------------------------------------------------------------
 
     def short_of_pages(self) -> int:
-        """How many pages the next decodes lack."""
+        """How many pages the next decodes lack; 0 or less if none."""
+        if self.cache.num_available >= len(self.running):  # a decode takes one page at most
+            return 0
         full = [s for s in self.running if s.decoding and self.cache.pages_for(s.computed + 1) > len(s.pages)]
         return len(full) - self.cache.num_available
 
@@ -102,7 +104,7 @@ class Planner:
             suspects = self._admit(plan, chunks, self._budget.idle, [s for s in self.waiting if s.suspect][:1])
             running = [] if suspects else running
         decodes = [s for s in running if s.decoding]
-        work = sum(self._budget.cost(1, s.computed) for s in decodes)
+        work = self._budget.cost_of_decodes(len(decodes), sum(s.computed for s in decodes))
         left = max(self._budget.busy - work, 0.0) if decodes else self._budget.idle
         for sequence in running:
             if sequence.prefilling:
@@ -110,10 +112,10 @@ class Planner:
         if not retracted and not suspects:
             self._admit(plan, chunks, left, self.waiting[:_LOOKAHEAD])
         for sequence in decodes:
-            assert sequence.lease is not None
-            have = len(sequence.lease.pages)
-            self.cache.grow(sequence.lease, sequence.computed + 1)
-            if len(sequence.lease.pages) > have:
+            have = len(sequence.pages)
+            if sequence.computed == have * self.cache.page_size:
+                assert sequence.lease is not None
+                self.cache.grow(sequence.lease, sequence.computed + 1)
                 self._table[sequence.slot, have] = sequence.lease.pages[have]
         chunks.sort(key=lambda row: row.tokens > 1)
         plan.rows = [Row(sequence, 1) for sequence in decodes] + chunks
