@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 
 import torch
 
@@ -14,8 +13,6 @@ from ..models.config import ModelConfig
 from .base import AttentionBackend
 from .paged import PagedAttention
 from .torch_sdpa import TorchAttention
-
-log = logging.getLogger(__name__)
 
 
 def build_attention(
@@ -33,8 +30,15 @@ def build_attention(
     """
     (group,) = model.kv_groups
     name = config.attention
+    narrow = size.dtype != dtype  # only our own kernels read a cache of another type
     if name == "auto":
-        name = "torch" if device.type == "cpu" else "flashinfer" if _installed("flashinfer") else "triton"
+        name = (
+            "torch" if device.type == "cpu" else "flashinfer" if _installed("flashinfer") and not narrow else "triton"
+        )
+    if narrow and name != "triton":
+        raise InvalidConfig(
+            f"kv_dtype={config.kv_dtype} needs CUDA and attention=triton; it is {name} on {device.type}."
+        )
     if name == "torch":
         return TorchAttention(group, size.pages, config.page_size, dtype, device)
     if device.type != "cuda":

@@ -57,7 +57,7 @@ class FlashInferAttention(PagedAttention):
         return self._wrappers[0].run(q, (keys, values)).flatten(1)
 
     def _chunk_arrays(self, counts: np.ndarray) -> list[np.ndarray]:
-        return [np.zeros(1)] * 3 if len(counts) else []
+        return [np.zeros(1)] * 3 if len(counts) else []  # FlashInfer's plan takes their place
 
 
 def _host(values: np.ndarray) -> torch.Tensor:

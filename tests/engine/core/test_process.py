@@ -157,10 +157,21 @@ def test_a_model_that_does_not_exist_is_said_once_and_not_retried():
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("field", "value"), [("page_size", 0), ("max_running", -1), ("kv_tokens", 3), ("threads", 0)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("page_size", 0),
+        ("max_running", -1),
+        ("kv_tokens", 3),
+        ("threads", 0),
+        ("kv_dtype", "fp8"),
+        ("attention", "triton"),
+    ],
+)
 def test_a_configuration_that_cannot_run_says_which_field(reference, field, value):
     async def main():
-        async with AsyncEngine(config(reference).__replace__(**{field: value})) as engine:
+        wrong = config(reference).__replace__(device="cpu", **{field: value})
+        async with AsyncEngine(wrong) as engine:
             with pytest.raises(InvalidConfig, match=field):
                 await engine.ready()
 
