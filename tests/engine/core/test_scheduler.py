@@ -77,6 +77,7 @@ def test_any_history_gives_the_models_outputs_and_loses_no_page(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("overlap", [False, True], ids=["sync", "overlap"])
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=EVENTS, pages=st.sampled_from([32, 40, 90]), busy=st.sampled_from([1, 7, 40]), share=st.booleans())
