@@ -6,6 +6,7 @@ learns to recall instead of copy (Dublin becomes Dubai); rare strings force it t
 
 from __future__ import annotations
 
+import json
 import random
 import string
 import tomllib
@@ -209,6 +210,17 @@ class Slots:
         if self.chance(0.4):
             return self.pick(names("title"))
         return " ".join(word.capitalize() for word in self.phrase(1, 3).split())
+
+    def perhaps_number(self, value: str) -> str | int | float:
+        """Half of the time a number instead of its spelling, where that loses nothing."""
+        if self.chance(0.5):
+            try:
+                number = json.loads(value)
+            except ValueError:
+                return value
+            if isinstance(number, int | float) and str(number) == value:
+                return number
+        return value
 
     def label(self) -> str:
         """What things of one kind may be called: a number in a name, two words, a code."""

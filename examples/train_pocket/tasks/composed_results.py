@@ -142,10 +142,10 @@ def _records(slots: Slots, made: Made, label: str, value: str, which: str, attri
     assert made.identity is not None
     name = slots.pick([made.identity.id if made.identity.id != "self" else "name", "name", "id", made.thing.id])
     name = name if name != label else "key"
-    records: list[dict[str, Any]] = [{name: which, label: _number(slots, value)}]
+    records: list[dict[str, Any]] = [{name: which, label: slots.perhaps_number(value)}]
     for _ in range(slots.pick([1, 1, 2, 3])):
         other = value_of(slots, attribute)
-        records.append({name: slots.fill(made.identity.slot), label: _number(slots, other)})
+        records.append({name: slots.fill(made.identity.slot), label: slots.perhaps_number(other)})
     records = [records[0], *(r for r in records[1:] if r[name] != which)]
     slots.rng.shuffle(records)
     if slots.chance(0.3):
@@ -155,7 +155,7 @@ def _records(slots: Slots, made: Made, label: str, value: str, which: str, attri
 
 def _shaped(slots: Slots, label: str, value: str, fields: dict[str, Any] | None = None) -> str:
     """A value among other fields, as tools return it."""
-    items = [(label, _number(slots, value)), *(fields or {}).items()]
+    items = [(label, slots.perhaps_number(value)), *(fields or {}).items()]
     slots.rng.shuffle(items)
     table = dict(items) | {label: items[[key for key, _ in items].index(label)][1]}
     roll = slots.rng.random()
@@ -172,17 +172,6 @@ def _shaped(slots: Slots, label: str, value: str, fields: dict[str, Any] | None 
     if roll < 0.93:
         return ", ".join(f"{key}={item}" for key, item in table.items())
     return json.dumps(table, ensure_ascii=False, indent=1)
-
-
-def _number(slots: Slots, value: str) -> str | int | float:
-    if slots.chance(0.5):
-        try:
-            number = json.loads(value)
-        except ValueError:
-            return value
-        if isinstance(number, int | float) and str(number) == value:
-            return number
-    return value
 
 
 def _plain(np: str, made: Made) -> str:

@@ -119,7 +119,7 @@ def _result(slots: Slots, values: dict[str, str]) -> str:
     """Values as tools return them: JSON, lines, a sentence, or the bare value."""
     roll = slots.rng.random()
     if roll < 0.45:
-        return json.dumps({name: _number(slots, value) for name, value in values.items()}, ensure_ascii=False)
+        return json.dumps({name: slots.perhaps_number(value) for name, value in values.items()}, ensure_ascii=False)
     if roll < 0.6:
         return json.dumps(
             {slots.pick(["status", "ok", "code"]): slots.pick(["ok", True, 200]), **values}, ensure_ascii=False
@@ -129,17 +129,6 @@ def _result(slots: Slots, values: dict[str, str]) -> str:
     if roll < 0.9 and len(values) == 1:
         return next(iter(values.values()))
     return ". ".join(f"{name} is {value}" for name, value in values.items())
-
-
-def _number(slots: Slots, value: str) -> str | int | float:
-    if slots.chance(0.5):
-        try:
-            number = json.loads(value)
-        except ValueError:
-            return value
-        if isinstance(number, int | float) and str(number) == value:
-            return number
-    return value
 
 
 # Tools without meaning: only the schema tells what to do.
