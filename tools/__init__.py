@@ -9,17 +9,23 @@ This room knows nothing of HTTP or models.
 """
 
 from .errors import SandboxUnavailable, ToolError, UnknownSession, WorkspaceError
+from .interaction import Progress, Question, Reply
 from .offer import Offer, default_tools
 from .sandbox.probe import Verdict, probe
 from .sandbox.spec import Limits
-from .spec import Annotations, Registry, Tool, ToolContext, ToolResult, ToolSpec
+from .spec import Annotations, FileLink, Media, Registry, Tool, ToolContext, ToolResult, ToolSpec
 from .workspace import Session, Sessions
 
 __all__ = [
     "Annotations",
+    "FileLink",
     "Limits",
+    "Media",
     "Offer",
+    "Progress",
+    "Question",
     "Registry",
+    "Reply",
     "SandboxUnavailable",
     "Session",
     "Sessions",

@@ -19,6 +19,7 @@ import jsonschema.exceptions
 import jsonschema.protocols
 
 from .errors import ToolError
+from .interaction import Ask, Report
 
 if TYPE_CHECKING:
     from .workspace import Session
@@ -62,24 +63,50 @@ class ToolSpec:
 
 
 @dataclass(frozen=True)
+class Media:
+    """An image or a sound that a call gave back."""
+
+    data: bytes
+    mime_type: str
+
+
+@dataclass(frozen=True)
+class FileLink:
+    """A file of the session's workspace that a call made or is about; ``path`` is relative to the workspace."""
+
+    path: str
+    mime_type: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
 class ToolResult:
     """What a call gave back.
 
-    ``text`` is what the model reads. ``state_lost`` says that the session's interpreter was restarted, so that earlier
-    variables are gone.
+    ``text`` is what the model reads; ``media`` and ``files`` come with it for those who can show them. ``state_lost``
+    says that the session's interpreter was restarted, so that earlier variables are gone.
     """
 
     text: str
     is_error: bool = False
     structured: JsonObject | None = None
     state_lost: bool = False
+    media: tuple[Media, ...] = ()
+    files: tuple[FileLink, ...] = ()
 
 
 @dataclass(frozen=True)
 class ToolContext:
-    """What a call may use: the session it belongs to. Deadlines come as cancellation."""
+    """What a call may use: the session it belongs to. Deadlines come as cancellation.
+
+    Args:
+        report: takes news of a call that runs for long; None where nobody listens.
+        ask: puts a question to the person behind the agent; None where there is nobody to ask.
+    """
 
     session: Session
+    report: Report | None = None
+    ask: Ask | None = None
 
 
 class Tool(ABC):
