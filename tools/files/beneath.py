@@ -139,6 +139,22 @@ def _explain(error: OSError, path: str, missing: str | None) -> str:
             return f"{path}: {os.strerror(error.errno or 0)}. Check the path with list_directory."
 
 
+@contextmanager
+def opened(root: Root, path: str) -> Iterator[tuple[int, os.stat_result]]:
+    """(descriptor for reading, its stat) of the regular file ``path``, as the model wrote it.
+
+    Raises:
+        ToolError: no such file, not a regular file, or not readable.
+    """
+    inner = clean(path)
+    with told(path):
+        fd = root.open(inner, os.O_RDONLY)
+        try:
+            yield fd, regular(fd, path)
+        finally:
+            os.close(fd)
+
+
 def regular(fd: int, path: str) -> os.stat_result:
     """Stat of an open file that must be a regular one (not a directory, FIFO, socket or device)."""
     status = os.fstat(fd)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from ..errors import ToolError
-from .beneath import Root, clean, regular, told
+from .beneath import Root, opened
 
 SHOWN = 50_000  # characters of a file that one result shows
 READ_LIMIT = 4 << 20  # bytes that are read of a file, however large it is or says it is
@@ -37,41 +37,30 @@ def read_start(root: Root, path: str, limit: int = READ_LIMIT) -> Content:
     Raises:
         ToolError: no such file, not a regular file, not UTF-8 text.
     """
-    inner = clean(path)
-    with told(path):
-        fd = root.open(inner, os.O_RDONLY)
-        try:
-            size = regular(fd, path).st_size
-            data = _read(fd, limit + 1)
-        finally:
-            os.close(fd)
+    with opened(root, path) as (fd, status):
+        data = read_bytes(fd, limit + 1)
     complete = len(data) <= limit
-    return Content(_decode(data[:limit], path, complete), complete, size, data.startswith(codecs.BOM_UTF8))
+    return Content(decode(data[:limit], path, complete), complete, status.st_size, data.startswith(codecs.BOM_UTF8))
 
 
 def read_end(root: Root, path: str, lines: int) -> Content:
     """The file's last lines, at most READ_LIMIT bytes of them. Raises as :func:`read_start`."""
-    inner = clean(path)
-    with told(path):
-        fd = root.open(inner, os.O_RDONLY)
-        try:
-            size = position = regular(fd, path).st_size
-            data = b""
-            # One line end more than lines: the last one may or may not close the last line.
-            while position > 0 and data.count(b"\n") <= lines and len(data) < READ_LIMIT:
-                step = min(_BLOCK, position)
-                position -= step
-                data = os.pread(fd, step, position) + data
-        finally:
-            os.close(fd)
+    with opened(root, path) as (fd, status):
+        size = position = status.st_size
+        data = b""
+        # One line end more than lines: the last one may or may not close the last line.
+        while position > 0 and data.count(b"\n") <= lines and len(data) < READ_LIMIT:
+            step = min(_BLOCK, position)
+            position -= step
+            data = os.pread(fd, step, position) + data
     kept = data.splitlines(keepends=True)[-lines:]
     tail = b"".join(kept)
     if position > 0 and len(tail) == len(data):  # starts inside a line: skip the rest of a character
         tail = tail.lstrip(bytes(range(0x80, 0xC0)))
-    return Content(_decode(tail, path, complete=True), position == 0 and len(tail) == len(data), size)
+    return Content(decode(tail, path, complete=True), position == 0 and len(tail) == len(data), size)
 
 
-def _read(fd: int, limit: int) -> bytes:
+def read_bytes(fd: int, limit: int) -> bytes:
     """At most ``limit`` bytes, counted as they come: a size in a directory proves nothing."""
     parts: list[bytes] = []
     while limit > 0 and (part := os.read(fd, min(limit, _BLOCK))):
@@ -80,7 +69,12 @@ def _read(fd: int, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _decode(data: bytes, path: str, complete: bool) -> str:
+def decode(data: bytes, path: str, complete: bool) -> str:
+    """UTF-8 text without a byte order mark; an unfinished last character is left out unless ``complete``.
+
+    Raises:
+        ToolError: it is not text.
+    """
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(data, final=complete)
     except UnicodeDecodeError:
