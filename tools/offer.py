@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 from .code.tool import PythonTool
-from .files.edit import EditFile
-from .files.folders import CreateDirectory, ListDirectory
-from .files.move import MoveFile
-from .files.read import ReadTextFile
-from .files.search import SearchFiles
-from .files.write import WriteFile
+from .files.sets import core_file_tools, full_file_tools
 from .sandbox.probe import Verdict, probe
 from .spec import Registry, Tool
 
@@ -29,11 +25,13 @@ class Offer:
     missing: tuple[str, ...] = ()
 
 
-def default_tools(verdict: Verdict | None = None) -> Offer:
-    """All hosted tools that work here.
+def default_tools(verdict: Verdict | None = None, *, files: Literal["core", "full"] = "core") -> Offer:
+    """The hosted tools that work here.
 
     Args:
         verdict: what :func:`probe` found; it is asked when None, which starts a sandbox once.
+        files: ``core`` is the few file tools that the embedded model is trained on; ``full`` is for MCP clients and
+            stronger models.
     """
     if sys.platform != "linux":
         reason = f"The code and file tools need Linux and are off on {sys.platform}."
@@ -45,5 +43,5 @@ def default_tools(verdict: Verdict | None = None) -> Offer:
         tools.append(PythonTool(verdict.backend))
     else:
         missing.append(f"The python tool is off: {verdict.problem}")
-    tools += [ReadTextFile(), WriteFile(), EditFile(), ListDirectory(), SearchFiles(), MoveFile(), CreateDirectory()]
+    tools += core_file_tools() if files == "core" else full_file_tools()
     return Offer(Registry.of(tools), tuple(missing))

@@ -40,7 +40,7 @@ async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
     """
     config = engine_config(gather(options, os.environ, ENGINE_SETTINGS))
     async with ServedModel(config) as served:
-        offer = await asyncio.to_thread(_offer)
+        offer = await asyncio.to_thread(_offer, full=config.model != "pocket")
         from ...tools import Sessions, ToolContext
         from ..agent.loop import Agent, Limits
 
@@ -61,10 +61,10 @@ async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
             yield Hosted(agent, offer.missing)
 
 
-def _offer() -> Offer:
+def _offer(*, full: bool) -> Offer:
     from ...tools import default_tools
 
-    return default_tools()
+    return default_tools(files="full" if full else "core")
 
 
 def _compact(registry: Registry) -> Registry:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 from ..errors import ToolError
@@ -13,7 +15,7 @@ from .specs import CREATE_DIRECTORY, LIST_DIRECTORY, created, listing, no_such_d
 from .walk import OPEN_DIRECTORY, join
 
 LISTED = 1000  # entries that one result shows
-_COUNTED = 200_000  # entries that are looked at
+COUNTED = 200_000  # entries that are looked at
 _DEEPEST = 100  # levels that one call may create
 
 
@@ -40,18 +42,12 @@ def list_folder(root: Root, path: str) -> str:
         ToolError: no such directory.
     """
     inner = clean(path)
-    with told(path, missing=no_such_directory(path)):
-        fd = root.open(inner, OPEN_DIRECTORY)
-        try:
-            with os.scandir(fd) as found:
-                entries = {entry.name: entry for entry in islice(found, _COUNTED)}
-            names = sorted(entries)
-            shown = [(printable(name), _is_folder(root, inner, entries[name])) for name in names[:LISTED]]
-        finally:
-            os.close(fd)
+    with told(path, missing=no_such_directory(path)), scanned(root, inner) as entries:
+        names = sorted(entries)
+        shown = [(printable(name), is_folder(root, inner, entries[name])) for name in names[:LISTED]]
     text = listing(shown)
     if len(names) > LISTED:
-        left = f"{len(names) - LISTED}{'' if len(names) < _COUNTED else ' or more'}"
+        left = f"{len(names) - LISTED}{'' if len(names) < COUNTED else ' or more'}"
         text += f"\n[... {left} more entries. Use search_files with a pattern to find one.]"
     return text
 
@@ -81,7 +77,22 @@ def make_folders(root: Root, path: str) -> None:
                     os.close(root.open(folder, OPEN_DIRECTORY))
 
 
-def _is_folder(root: Root, folder: str, entry: os.DirEntry[str]) -> bool:
+@contextmanager
+def scanned(root: Root, inner: str) -> Iterator[dict[str, os.DirEntry[str]]]:
+    """The entries of an open directory by name, COUNTED of them at most. Stat them before leaving.
+
+    Raises:
+        OSError: it does not open.
+    """
+    fd = root.open(inner, OPEN_DIRECTORY)
+    try:
+        with os.scandir(fd) as found:
+            yield {entry.name: entry for entry in islice(found, COUNTED)}
+    finally:
+        os.close(fd)
+
+
+def is_folder(root: Root, folder: str, entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a directory, or a link to one that can be reached."""
     if not entry.is_symlink():
         return entry.is_dir(follow_symlinks=False)

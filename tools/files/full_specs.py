@@ -1,0 +1,80 @@
+"""The file tools as stronger models and MCP clients get them: more tools, and more arguments to those of `specs`.
+
+Names and arguments are the reference MCP filesystem server's; what it lacks has names in the same spelling. Unlike
+`specs` these may grow: the embedded model does not see them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..spec import JsonObject, ToolSpec, parameters
+from . import specs
+
+_READS = specs.LIST_DIRECTORY.annotations
+_CONTENT: JsonObject = {"type": "object", "properties": {"content": {"type": "string"}}, "required": ["content"]}
+
+
+def _count(description: str, minimum: int = 1, maximum: int | None = None) -> JsonObject:
+    schema: JsonObject = {"type": "integer", "minimum": minimum, "description": description}
+    return schema if maximum is None else {**schema, "maximum": maximum}
+
+
+def _extended(spec: ToolSpec, description: str, more: JsonObject) -> ToolSpec:
+    properties = {**spec.parameters["properties"], **more}
+    return replace(
+        spec, description=description, parameters=parameters(properties, spec.parameters.get("required", []))
+    )
+
+
+_PAGES: JsonObject = {
+    "offset": _count("Skip that many entries", 0),
+    "limit": _count("At most that many entries (default 1000)", 1, 10_000),
+}
+
+READ_TEXT_FILE = _extended(
+    specs.READ_TEXT_FILE,
+    "Read a text file of the workspace, or some of its lines. A text that is cut ends with the line to continue from.",
+    {
+        "startLine": _count("First line, counted from 1"),
+        "endLine": _count("Last line"),
+        "lineNumbers": {"type": "boolean", "description": "Put its number and a tab before each line"},
+    },
+)
+READ_MEDIA_FILE = replace(
+    specs.READ_MEDIA_FILE,
+    description="Look at an image (PNG, JPEG, GIF, WebP, BMP) or get a sound (WAV, MP3, OGG, FLAC) of the workspace.",
+)
+READ_MULTIPLE_FILES = replace(
+    specs.READ_MULTIPLE_FILES,
+    description="Read several text files at once. Returns each path with its text; one that fails stops no other.",
+)
+READ_BINARY_FILE = ToolSpec(
+    "read_binary_file",
+    "Show bytes of any file, as offset, 16 bytes in hexadecimal, and text.",
+    parameters(
+        {
+            "path": {"type": "string", "description": "Path of the file"},
+            "offset": _count("First byte, counted from 0", 0),
+            "length": _count("Number of bytes (default 512)", 1, 8192),
+        },
+        ["path"],
+    ),
+    _READS,
+    _CONTENT,
+)
+LIST_DIRECTORY = _extended(specs.LIST_DIRECTORY, specs.LIST_DIRECTORY.description, _PAGES)
+LIST_DIRECTORY_WITH_SIZES = _extended(
+    specs.LIST_DIRECTORY_WITH_SIZES, "List a directory with sizes in bytes, by name or the largest first.", _PAGES
+)
+DIRECTORY_TREE = _extended(
+    specs.DIRECTORY_TREE,
+    "Show a directory and everything below it as JSON: name, type and, of directories, children. At most 1000 entries, "
+    "those near the top first; a directory with `unlisted: true` has more, which its own tree shows.",
+    {"maxDepth": _count("Levels to show")},
+)
+GET_FILE_INFO = replace(
+    specs.GET_FILE_INFO,
+    description="Size, times, type and permissions of a file, directory or link.",
+)
+LIST_ALLOWED_DIRECTORIES = specs.LIST_ALLOWED_DIRECTORIES

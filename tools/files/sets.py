@@ -1,0 +1,42 @@
+"""Which file tools are offered, in the order in which models see them."""
+
+from __future__ import annotations
+
+from ..spec import Tool
+from .binary import ReadBinaryFile
+from .edit import EditFile
+from .folders import CreateDirectory, ListDirectory
+from .info import GetFileInfo, ListAllowedDirectories
+from .lines import ReadTextLines
+from .listing import DirectoryTree, ListDirectoryPages, ListDirectoryWithSizes
+from .many import ReadMultipleFiles
+from .media import ReadMediaFile
+from .move import MoveFile
+from .read import ReadTextFile
+from .search import SearchFiles
+from .write import WriteFile
+
+
+def core_file_tools() -> list[Tool]:
+    """The few that the embedded model is trained on. Their specs and texts never change without it."""
+    return [ReadTextFile(), WriteFile(), EditFile(), ListDirectory(), SearchFiles(), MoveFile(), CreateDirectory()]
+
+
+def full_file_tools() -> list[Tool]:
+    """For MCP clients and stronger models: the whole set of the reference MCP filesystem server, and more."""
+    return [
+        ReadTextLines(),
+        ReadMediaFile(),
+        ReadMultipleFiles(),
+        ReadBinaryFile(),
+        WriteFile(),
+        EditFile(),
+        CreateDirectory(),
+        ListDirectoryPages(),
+        ListDirectoryWithSizes(),
+        DirectoryTree(),
+        MoveFile(),
+        SearchFiles(),
+        GetFileInfo(),
+        ListAllowedDirectories(),
+    ]
