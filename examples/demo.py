@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from agenthost.server.agent.agent import Agent
 from agenthost.server.agent.events import Answer, CallFinished
-from agenthost.server.agent.loop import Agent
 from agenthost.server.commands.display import Display
 from agenthost.server.commands.hosted import hosted
 from agenthost.server.commands.problems import reported

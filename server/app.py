@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from ..engine import AsyncEngine
 from . import operations
 from .config import ServerConfig
+from .hands import Hands
 from .http import body
 from .http.guard import Guard
 from .http.names import hosts_for
@@ -19,11 +20,12 @@ from .openai.schemas import ChatRequest
 from .served import ServedModel
 
 
-def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastAPI:
+def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: Hands | None = None) -> FastAPI:
     """The ASGI application. Its lifespan starts the engine and returns at once; ``/health`` tells when it is ready.
 
     Args:
         engine: another engine than the one that ``config`` describes.
+        hands: other tools than those that this machine has.
     """
     served = ServedModel(
         config.engine,
@@ -33,13 +35,16 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastA
         engine=engine,
     )
 
+    hands = hands or Hands()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with served:
+        async with served, hands:
             yield
 
     app = FastAPI(title="agenthost", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.served = served
+    app.state.hands = hands
     for router in (chat.router, models.router, operations.router):
         app.include_router(router)
     errors.install(app)

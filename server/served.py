@@ -10,6 +10,7 @@ from typing import Literal, Self
 from ..engine import AsyncEngine, EngineConfig, EngineInfo, resolve_model
 from ..engine.errors import EngineError
 from .chat.model import ChatModel
+from .chat.transcript import Transcript
 
 Status = Literal["starting", "ready", "restarting", "stopped", "failed"]
 
@@ -31,6 +32,7 @@ class ServedModel:
 
     Attributes:
         started: set once loading has begun, which is when :meth:`ready` can be awaited.
+        transcript: the token ids of past turns.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ServedModel:
         self.names = names or (Path(config.model).name if Path(config.model).is_dir() else config.model,)
         self.engine = engine or AsyncEngine(config)
         self.started = asyncio.Event()
+        self.transcript = Transcript()
         self._template = template
         self._format = format
         self._loaded: asyncio.Task[tuple[ChatModel, EngineInfo]] | None = None

@@ -6,45 +6,41 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import anyio
 
 from ...tools.spec import Registry, ToolContext, ToolResult, failure
-from ..chat.messages import new_call_id
-from .events import CallFinished, CallStarted, Event
+from .events import Call, CallFinished, CallStarted, Event
 
 log = logging.getLogger(__name__)
 
 Emit = Callable[[Event], Awaitable[None]]
 
 
-@dataclass
-class Call:
-    """A call as the model wrote it; ``arguments`` is JSON text, or what should have been."""
-
-    name: str
-    arguments: str = ""
-    id: str = field(default_factory=new_call_id)
-
-
 async def dispatch(
-    calls: Sequence[Call], tools: Registry, context: ToolContext, *, max_output: int, emit: Emit
+    calls: Sequence[Call],
+    tools: Registry,
+    context: ToolContext,
+    *,
+    max_output: int,
+    emit: Emit,
+    longest: float | None = None,
 ) -> list[str]:
     """Every call's output, in the calls' order. Cancelling it cancels the tools.
 
     Args:
         max_output: characters of one output that the model gets to read.
+        longest: seconds of one call, where the tool's own timeout is longer.
     """
     outputs: dict[str, str] = {}
 
     async def run(call: Call) -> None:
         await emit(CallStarted(call.id, call.name, call.arguments))
         begun = time.monotonic()
-        result = await _call(call, tools, context)
+        result = await _call(call, tools, context, longest)
         output = outputs[call.id] = cap(result.text, max_output)
         seconds = time.monotonic() - begun
-        await emit(CallFinished(call.id, call.name, call.arguments, output, result.is_error, seconds))
+        await emit(CallFinished(call.id, call.name, call.arguments, output, result.is_error, seconds, result))
 
     for batch in _batches(calls, tools):
         async with anyio.create_task_group() as group:
@@ -62,13 +58,16 @@ def cap(text: str, limit: int) -> str:
     return f"{text[:head]}\n[... {left_out} characters left out ...]\n{text[-tail:]}"
 
 
-async def _call(call: Call, tools: Registry, context: ToolContext) -> ToolResult:
+async def _call(call: Call, tools: Registry, context: ToolContext, longest: float | None) -> ToolResult:
     try:
         arguments = json.loads(call.arguments)
     except (ValueError, RecursionError) as error:
         return failure(f"the arguments of {call.name} are not valid JSON: {error}.")
     try:
-        return await tools.call(call.name, arguments, context)
+        with anyio.fail_after(longest):
+            return await tools.call(call.name, arguments, context)
+    except TimeoutError:
+        return failure(f"{call.name} did not finish within {longest:g} seconds and was stopped.")
     except Exception:
         log.exception("the tool %s failed", call.name)
         return failure(f"{call.name} failed unexpectedly.")

@@ -5,9 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..chat.generate import Usage
+from ...engine import EngineError
+from ...tools.spec import ToolResult
+from ..chat.generate import FinishReason, Usage
 
 Failure = Literal["max_steps", "max_tool_calls", "length", "empty", "context_length_exceeded", "engine", "template"]
+
+
+@dataclass
+class Call:
+    """A call as the model wrote it; ``arguments`` is JSON text, or what should have been."""
+
+    name: str
+    id: str
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    """A turn of the model begins, counted from 1."""
+
+    step: int
 
 
 @dataclass(frozen=True)
@@ -15,6 +33,32 @@ class Text:
     """The next piece of what the model says, before it is known whether calls follow."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class CallBegun:
+    """The model begins to write a call."""
+
+    id: str
+    tool: str
+
+
+@dataclass(frozen=True)
+class CallWriting:
+    """The next piece of a call's arguments, as the model writes them."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CallWritten:
+    """The model has written a call; ``complete`` says that its turn was not cut off within it."""
+
+    id: str
+    tool: str
+    arguments: str
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -38,7 +82,7 @@ class CallStarted:
 
 @dataclass(frozen=True)
 class CallFinished:
-    """A tool is done; ``output`` is what the model reads."""
+    """A tool is done; ``output`` is what the model reads, ``result`` all that the tool gave back."""
 
     id: str
     tool: str
@@ -46,13 +90,22 @@ class CallFinished:
     output: str
     is_error: bool
     seconds: float
+    result: ToolResult | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The model answered without calling anything more. Always the last event."""
+    """The model's turn ended without a call, or was cut off (``length``). Always the last event."""
 
     text: str
+    finish_reason: FinishReason = "stop"
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """The model called tools that somebody else runs; those of ours are done. Always the last event."""
+
+    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True)
@@ -61,6 +114,19 @@ class Failed:
 
     reason: Failure
     message: str
+    cause: EngineError | None = None
 
 
-Event = Text | StepFinished | CallStarted | CallFinished | Answer | Failed
+Event = (
+    StepStarted
+    | Text
+    | CallBegun
+    | CallWriting
+    | CallWritten
+    | StepFinished
+    | CallStarted
+    | CallFinished
+    | Answer
+    | HandedOver
+    | Failed
+)

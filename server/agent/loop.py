@@ -6,55 +6,49 @@ engine's prefix cache holds everything but what is new.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
 import msgspec
-from anyio.streams.memory import MemoryObjectReceiveStream
 
-from ...engine import AsyncEngine, EngineError, EngineInfo, Grammar, Request, SamplingParams
+from ...engine import AsyncEngine, EngineError, EngineInfo, Grammar, Request
 from ...engine.errors import ContextOverflow
 from ...tools.spec import Registry, ToolContext
 from ..chat.conversation import Conversation
-from ..chat.formats import CallArguments, CallStart, FunctionTool, TextDelta, ToolChoice
+from ..chat.formats import CallArguments, CallStart, TextDelta
 from ..chat.generate import FinishReason, Generation
+from ..chat.messages import new_call_id
 from ..chat.model import ChatModel
 from ..chat.template import TemplateError
-from .dispatch import Call, Emit, dispatch
-from .events import Answer, Event, Failed, Failure, StepFinished, Text
+from .dispatch import Emit, dispatch
+from .events import (
+    Answer,
+    Call,
+    CallBegun,
+    CallWriting,
+    CallWritten,
+    Failed,
+    Failure,
+    HandedOver,
+    StepFinished,
+    StepStarted,
+    Text,
+)
+from .plan import Limits, Plan
 
 JsonObject = dict[str, Any]
 
 _LONGEST_OUTPUT = 32_000
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a task is given up.
-
-    Attributes:
-        max_steps: turns of the model. max_tool_calls: calls in all.
-        max_turn_tokens: tokens of one turn.
-        max_output: characters of one tool result that the model gets to read; None follows from its context length.
-    """
-
-    max_steps: int = 24
-    max_tool_calls: int = 64
-    max_turn_tokens: int = 4096
-    max_output: int | None = None
-
-
 @dataclass
 class _Turn:
-    text: str
-    calls: list[Call]
-    finish_reason: FinishReason
+    text: str = ""
+    calls: list[Call] = field(default_factory=list)
+    finish_reason: FinishReason = "stop"
 
 
 class _GivenUp(Exception):
@@ -63,15 +57,17 @@ class _GivenUp(Exception):
         self.reason: Failure = reason
 
 
-class Agent:
-    """One agent: a conversation, tools and the session they work in. Tasks run one after the other.
+class Loop:
+    """One task in a conversation.
 
     Args:
         engine, model, info: what generates.
-        tools: what the model may call; without any it is a chat.
+        conversation: what was said before; it grows.
+        plan: what every turn asks of the engine.
+        tools: those that are run here. A call of any other tool ends the loop with HandedOver, unless ``foreign`` is
+            empty: then the model is told that there is no such tool.
         context: handed to the tools.
-        system: the system message.
-        temperature: None takes the model's recommendation, or greedy where it has none.
+        foreign: names of tools that somebody else runs.
     """
 
     def __init__(
@@ -79,82 +75,71 @@ class Agent:
         engine: AsyncEngine,
         model: ChatModel,
         info: EngineInfo,
+        conversation: Conversation,
+        plan: Plan,
         tools: Registry,
         context: ToolContext,
         *,
-        system: str | None = None,
-        temperature: float | None = None,
-        limits: Limits | None = None,
+        limits: Limits,
+        foreign: frozenset[str] = frozenset(),
     ) -> None:
-        specs = tools.specs()
-        self.conversation = Conversation(model, [spec.function() for spec in specs], system)
         self._engine = engine
         self._model = model
         self._info = info
+        self._conversation = conversation
+        self._plan = plan
         self._tools = tools
         self._context = context
-        self._limits = limits or Limits()
-        self._program = f"agent-{secrets.token_hex(8)}"
-        self._grammar = _grammar(model, [FunctionTool(spec.name, spec.parameters) for spec in specs])
-        wanted = {} if temperature is None else {"temperature": temperature}
-        self._sampling = msgspec.convert({"temperature": 0.0, **model.defaults, **wanted}, SamplingParams)
+        self._limits = limits
+        self._foreign = foreign
+        self._calls_left = limits.max_tool_calls
+        self._tokens_left = limits.max_tokens
 
-    @asynccontextmanager
-    async def run(self, task: str) -> AsyncIterator[MemoryObjectReceiveStream[Event]]:
-        """Work on ``task``; the events end with Answer or Failed. Leaving the context early stops model and tools."""
-        send, receive = anyio.create_memory_object_stream[Event](64)
-
-        async def work() -> None:
-            async with send:
-                await self._work(task, send.send)
-
-        async with anyio.create_task_group() as group, receive:
-            group.start_soon(work)
-            yield receive
-            group.cancel_scope.cancel()
-
-    async def _work(self, task: str, emit: Emit) -> None:
-        following: list[JsonObject] = [{"role": "user", "content": task}]
-        calls_made = 0
+    async def run(self, following: Sequence[JsonObject], emit: Emit) -> None:
+        """Go on with ``following``; the last event is Answer, HandedOver or Failed."""
         try:
-            for step in range(1, self._limits.max_steps + 1):
-                turn = await self._turn(step, following, emit)
-                if not turn.calls:
-                    if not turn.text.strip():
-                        raise _GivenUp("empty", "The model ended its turn without an answer.")
-                    await emit(Answer(turn.text))
-                    return
-                calls_made += len(turn.calls)
-                if calls_made > self._limits.max_tool_calls:
-                    limit = self._limits.max_tool_calls
-                    raise _GivenUp("max_tool_calls", f"The task is not done after {limit} tool calls.")
-                following = await self._results(turn.calls, emit)
-            raise _GivenUp("max_steps", f"The task is not done after {self._limits.max_steps} steps.")
+            await self._run(list(following), emit)
         except _GivenUp as end:
             await emit(Failed(end.reason, str(end)))
         except ContextOverflow as error:
-            await emit(Failed("context_length_exceeded", str(error)))
+            await emit(Failed("context_length_exceeded", str(error), error))
         except EngineError as error:
-            await emit(Failed("engine", str(error)))
+            await emit(Failed("engine", str(error), error))
         except TemplateError as error:
             await emit(Failed("template", str(error)))
 
+    async def _run(self, following: list[JsonObject], emit: Emit) -> None:
+        for step in range(1, self._limits.max_steps + 1):
+            turn = await self._turn(step, following, emit)
+            if turn.finish_reason == "length" or not turn.calls:
+                await emit(Answer(turn.text, turn.finish_reason))
+                return
+            handed = tuple(call for call in turn.calls if call.name in self._foreign)
+            ours = [call for call in turn.calls if call.name not in self._foreign]
+            following = await self._results(ours, emit)
+            if handed:
+                self._conversation.pending = following
+                await emit(HandedOver(handed))
+                return
+        raise _GivenUp("max_steps", f"The task is not done after {self._limits.max_steps} steps.")
+
     async def _turn(self, step: int, following: list[JsonObject], emit: Emit) -> _Turn:
-        prompt = await self.conversation.prompt(following)
-        room = self._info.max_model_len - len(prompt)
-        if room < 1:
-            raise _GivenUp(
-                "context_length_exceeded",
-                f"The conversation has grown to {len(prompt)} tokens; this model's maximum context length is "
-                f"{self._info.max_model_len} tokens.",
-            )
-        most = min(room, self._limits.max_turn_tokens)
-        sampling = msgspec.structs.replace(self._sampling, max_tokens=most, grammar=self._grammar)
-        request = Request(id=secrets.token_hex(12), prompt=prompt, sampling=sampling, program=self._program)
+        await emit(StepStarted(step))
+        prompt = await self._conversation.prompt(following)
+        plan = self._plan
+        sampling = msgspec.structs.replace(
+            plan.sampling, max_tokens=self._room(len(prompt)), grammar=self._grammar(step)
+        )
+        request = Request(
+            id=secrets.token_hex(12), prompt=prompt, sampling=sampling,
+            program=plan.program, priority=plan.priority, cache_salt=plan.cache_salt,
+        )  # fmt: skip
         begun = time.monotonic()
-        generation = await Generation.start(self._engine, self._model, request, tools=self._grammar is not None)
+        generation = await Generation.start(
+            self._engine, self._model, request, tools=plan.parsed, stop=plan.stop, include_stop=plan.include_stop
+        )
         first_token: float | None = None
-        turn = _Turn("", [], "stop")
+        turn = _Turn()
         try:
             async for piece in generation:
                 first_token = first_token or time.monotonic() - begun
@@ -164,31 +149,68 @@ class Agent:
                             turn.text += delta.text
                             await emit(Text(delta.text))
                         case CallStart():
-                            turn.calls.append(Call(delta.name))
+                            await self._written(turn, emit)
+                            call = Call(delta.name, new_call_id())
+                            turn.calls.append(call)
+                            await emit(CallBegun(call.id, call.name))
                         case CallArguments():
-                            turn.calls[delta.index].arguments += delta.text
+                            call = turn.calls[delta.index]
+                            call.arguments += delta.text
+                            await emit(CallWriting(call.id, delta.text))
                 turn.finish_reason = piece.finish_reason or turn.finish_reason
         finally:
             await generation.aclose()
-        ended = turn.finish_reason == "stop"
+        await self._written(turn, emit, complete=turn.finish_reason == "stop")
         calls = [(call.id, call.name, call.arguments) for call in turn.calls]
-        self.conversation.append_turn(turn.text, calls, generation.token_ids, ended=ended)
+        ended = generation.token_ids[-1:] != [] and generation.token_ids[-1] in self._info.eos_token_ids
+        self._conversation.append_turn(
+            turn.text, calls, generation.token_ids, ended=ended, exact=ended or turn.finish_reason == "length"
+        )
+        if self._tokens_left is not None:
+            self._tokens_left -= generation.usage.completion_tokens
         await emit(StepFinished(step, generation.usage, first_token or 0.0, time.monotonic() - begun))
-        if not ended:
-            raise _GivenUp("length", f"The model's turn was cut off after {generation.usage.completion_tokens} tokens.")
         return turn
 
+    async def _written(self, turn: _Turn, emit: Emit, *, complete: bool = True) -> None:
+        if turn.calls:
+            call = turn.calls[-1]
+            await emit(CallWritten(call.id, call.name, call.arguments, complete))
+
+    def _room(self, prompt: int) -> int:
+        """Tokens that this turn may have."""
+        room = self._info.max_model_len - prompt
+        if room < 1:
+            raise _GivenUp(
+                "context_length_exceeded",
+                f"The conversation has grown to {prompt} tokens; this model's maximum context length is "
+                f"{self._info.max_model_len} tokens.",
+            )
+        if self._tokens_left is not None and self._tokens_left < 1:
+            raise _GivenUp("length", f"The task is not done after {self._limits.max_tokens} tokens.")
+        limits = (room, self._limits.max_turn_tokens, self._tokens_left)
+        return min(limit for limit in limits if limit is not None)
+
+    def _grammar(self, step: int) -> Grammar | None:
+        if self._limits.insist and (step == self._limits.max_steps or self._calls_left < 1) and not self._foreign:
+            return self._plan.last
+        return self._plan.first if step == 1 else self._plan.following
+
     async def _results(self, calls: list[Call], emit: Emit) -> list[JsonObject]:
-        longest = self._limits.max_output or min(self._info.max_model_len, _LONGEST_OUTPUT)
-        outputs = await dispatch(calls, self._tools, self._context, max_output=longest, emit=emit)
+        if len(calls) > self._calls_left and not self._limits.insist:
+            limit = self._limits.max_tool_calls
+            raise _GivenUp("max_tool_calls", f"The task is not done after {limit} tool calls.")
+        allowed, refused = calls[: self._calls_left], calls[self._calls_left :]
+        self._calls_left -= len(allowed)
+        readable = self._limits.max_output or min(self._info.max_model_len, _LONGEST_OUTPUT)
+        longest = self._limits.tool_timeout
+        outputs = await dispatch(
+            allowed, self._tools, self._context, max_output=readable, emit=emit, longest=longest
+        )  # fmt: skip
+        outputs += [_USED_UP] * len(refused)
         return [
             {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": output}
             for call, output in zip(calls, outputs, strict=True)
         ]
 
 
-def _grammar(model: ChatModel, functions: list[FunctionTool]) -> Grammar | None:
-    if not functions or model.format is None:
-        return None
-    tag = model.format.grammar(functions, ToolChoice("auto"))
-    return Grammar("structural_tag", json.dumps(tag, ensure_ascii=False))
+_USED_UP = "Error: no more tool calls are allowed here. Answer with what you have."

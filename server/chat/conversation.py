@@ -7,6 +7,7 @@ from typing import Any
 
 from .messages import assistant
 from .model import ChatModel
+from .transcript import Digest, Found, Hidden, Transcript, Turn, beginning, digests_after, ids_of
 
 JsonObject = dict[str, Any]
 
@@ -18,48 +19,138 @@ class Conversation:
         model: renders and tokenises what is new.
         tools: as the template gets them; the same throughout, since they stand at the front of every prompt.
         system: the system message's text.
+        transcript: finds the ids of turns that a client replays, and remembers those generated here.
+        owner: whose conversation it is; turns are found only by their owner.
+        stored: the transcript looks for turns in its store too.
 
     Attributes:
         messages: the conversation as the template sees it.
         ids: every token so far: prompts, outputs, results.
+        pending: messages that come before the next ones that are added.
         rerendered: how often the template did not simply append, so that the past had to be rendered anew.
     """
 
-    def __init__(self, model: ChatModel, tools: Sequence[JsonObject], system: str | None = None) -> None:
+    def __init__(
+        self,
+        model: ChatModel,
+        tools: Sequence[JsonObject],
+        system: str | None = None,
+        *,
+        transcript: Transcript | None = None,
+        owner: str = "",
+        stored: bool = False,
+    ) -> None:
         self.messages: list[JsonObject] = [{"role": "system", "content": system}] if system else []
         self.ids: list[int] = []
+        self.pending: list[JsonObject] = []
         self.rerendered = 0
         self._model = model
         self._tools = list(tools)
+        self._transcript = transcript
+        self._stored = stored
         self._answered = False
         self._ended = False
+        # The digest of all that was said; the same, and how many messages, when the first prompt was made.
+        start = beginning(owner, self._tools)
+        self._digest: Digest = [start, *digests_after(start, self.messages)][-1]
+        self._asked: tuple[Digest, int] | None = None
+        # The last turn in the transcript, and how many ids it covers.
+        self._turn: tuple[Digest | None, int] = (None, 0)
+
+    @property
+    def turn(self) -> Digest | None:
+        """The last turn's place in the transcript, None when it is not there."""
+        return self._turn[0]
 
     async def prompt(self, following: Sequence[JsonObject]) -> list[int]:
         """Add messages and return the token ids with which the assistant's next turn begins.
 
         Raises TemplateError when the template refuses them; the conversation is then as before.
         """
-        self.ids = await self._continued(following) or await self._rendered(following)
-        self.messages += following
+        added = [*self.pending, *following]
+        if self.ids and not added and not self._answered:
+            return self.ids
+        digests = digests_after(self._digest, added)
+        if not self.ids and self._transcript is not None:
+            found = await self._transcript.find(digests, added, stored=self._stored)
+            if found is not None:
+                await self._splice(found, added[found.length :])
+                return self._prompted(digests)
+        self.ids = await self._continued(added) or await self._rendered(added)
+        self.messages += added
+        return self._prompted(digests)
+
+    def append_turn(
+        self,
+        text: str,
+        calls: Sequence[tuple[str, str, str]],
+        token_ids: Sequence[int],
+        *,
+        ended: bool,
+        exact: bool = True,
+        reasoning: str = "",
+    ) -> None:
+        """Add what the assistant wrote.
+
+        Args:
+            calls: (id, name, arguments).
+            ended: by its end-of-turn token.
+            exact: ``token_ids`` are the whole turn and nothing else; not so when a stop string has cut it.
+        """
+        message = assistant(text, calls)
+        self.messages.append(message)
+        self.ids = [*self.ids, *token_ids]
+        self._answered = exact
+        self._ended = ended
+        self._digest = digests_after(self._digest, [message])[0]
+        if self._transcript is not None and exact:
+            parent, covered = self._turn
+            self._transcript.put(self._digest, Turn(parent, ids_of(self.ids[covered:]), ended, reasoning))
+            self._turn = (self._digest, len(self.ids))
+
+    def show(self, text: str, calls: Sequence[tuple[str, str, str]]) -> None:
+        """Say how the client sees the turns since the first prompt: as one, with ``text`` and its own ``calls``.
+
+        When it comes back in that form, the steps that were really taken are found behind it.
+        """
+        if self._transcript is None or self._asked is None or self.turn is None:
+            return
+        digest, length = self._asked
+        shown = digests_after(digest, [assistant(text, calls)])[0]
+        if shown == self._digest:
+            return
+        hidden = Hidden(self.messages[length:-1], self.messages[-1], list(self.pending))
+        self._transcript.put(shown, Turn(self.turn, ids_of(()), self._ended, "", hidden))
+        self._turn = (shown, len(self.ids))
+
+    async def _splice(self, found: Found, rest: list[JsonObject]) -> None:
+        real, added = found.messages, [*found.pending, *rest]
+        suffix = await self._model.continuation(real[-1], found.turn.ended, added, self._tools)
+        if suffix is None:
+            assert self._transcript is not None
+            self._transcript.counts.mismatched["template"] += 1
+            ids = await self._model.prompt([*self.messages, *real, *added], self._tools)
+        else:
+            ids = found.ids + suffix
+            self._turn = (found.digest, len(found.ids))
+        self.ids = ids
+        self.messages += [*real, *added]
+
+    def _prompted(self, digests: list[Digest]) -> list[int]:
+        self._digest = digests[-1] if digests else self._digest
+        self._asked = self._asked or (self._digest, len(self.messages))
+        self.pending = []
         self._answered = False
         return self.ids
 
-    def append_turn(
-        self, text: str, calls: Sequence[tuple[str, str, str]], token_ids: Sequence[int], *, ended: bool
-    ) -> None:
-        """Add what the assistant wrote: ``calls`` are (id, name, arguments); ``ended`` by its end-of-turn token."""
-        self.messages.append(assistant(text, calls))
-        self.ids = [*self.ids, *token_ids]
-        self._answered = True
-        self._ended = ended
-
-    async def _continued(self, following: Sequence[JsonObject]) -> list[int] | None:
+    async def _continued(self, added: Sequence[JsonObject]) -> list[int] | None:
         """None when there is no turn to continue from: at the beginning, or when the last one was interrupted."""
         if not self._answered:
             return None
-        suffix = await self._model.continuation(self.messages[-1], self._ended, following, self._tools)
+        suffix = await self._model.continuation(self.messages[-1], self._ended, added, self._tools)
         return None if suffix is None else self.ids + suffix
 
-    async def _rendered(self, following: Sequence[JsonObject]) -> list[int]:
+    async def _rendered(self, added: Sequence[JsonObject]) -> list[int]:
         self.rerendered += bool(self.ids)
-        return await self._model.prompt([*self.messages, *following], self._tools)
+        self._turn = (None, 0)
+        return await self._model.prompt([*self.messages, *added], self._tools)

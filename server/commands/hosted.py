@@ -15,7 +15,7 @@ from ..settings import ENGINE_SETTINGS, engine_config, gather
 
 if TYPE_CHECKING:
     from ...tools import Offer, Registry
-    from ..agent.loop import Agent
+    from ..agent.agent import Agent
 
 # What the embedded model is trained on; a small model is confused by more.
 _COMPACT = (
@@ -42,7 +42,8 @@ async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
     async with ServedModel(config) as served:
         offer = await asyncio.to_thread(_offer, full=config.model != "pocket")
         from ...tools import Sessions, ToolContext
-        from ..agent.loop import Agent, Limits
+        from ..agent.agent import Agent
+        from ..agent.plan import Limits
 
         async with Sessions() as sessions:
             directory = options.get("workspace")

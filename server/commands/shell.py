@@ -16,7 +16,7 @@ from .problems import reported
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..agent.loop import Agent
+    from ..agent.agent import Agent
     from .display import Display
 
 _HELP = "Type a request. Ctrl-C stops the agent, Ctrl-D ends the conversation."

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..openai.errors import ApiError
+from .caller import ANYBODY, KEYHOLDER, set_caller
 
 _OPEN_PATHS = ("/health", "/version")
 
@@ -46,6 +47,7 @@ class Guard:
         if problem is not None:
             await problem.response()(scope, receive, send)
             return
+        set_caller(scope, ANYBODY if self._key is None else KEYHOLDER)
         await self.app(scope, self._counting(receive), send)
 
     def _problem(self, scope: Scope) -> ApiError | None:

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from ..served import ServedModel
-from .chat import served_name
+from .prepare import served_name
 
 JsonObject = dict[str, Any]
 

@@ -96,3 +96,7 @@ class ChatRequest(_Lenient):
     cache_salt: str | None = None
     session_id: str | None = None
     program: str | None = None
+
+    # Our own: tools that run here, see hosted.py.
+    hosted_tools: list[str] | None = None
+    max_tool_calls: Annotated[int, Field(ge=0)] | None = None

@@ -6,9 +6,10 @@ from typing import Any, cast
 
 import pytest
 from agenthost.engine import EngineError, Tokenizer
+from agenthost.server.agent.agent import Agent
 from agenthost.server.agent.dispatch import cap
 from agenthost.server.agent.events import Answer, CallFinished, CallStarted, Failed, StepFinished, Text
-from agenthost.server.agent.loop import Agent, Limits
+from agenthost.server.agent.plan import Limits
 from agenthost.server.chat.model import ChatModel
 from agenthost.tools.spec import Annotations, Registry, Tool, ToolContext, ToolResult, ToolSpec, parameters
 

@@ -1,0 +1,35 @@
+"""Who sends a request, as the server names callers. Sessions, files and stored answers belong to such a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One who may call.
+
+    Args:
+        name: equal for all requests of the same caller, and for nobody else's.
+        anonymous: nothing was asked of the caller, so that others go by the same name. What belongs to such callers is
+            found only by those who know its random id, and never listed.
+    """
+
+    name: str
+    anonymous: bool = False
+
+
+ANYBODY = Caller("local", anonymous=True)
+KEYHOLDER = Caller("local")
+
+
+def set_caller(scope: Scope, caller: Caller) -> None:
+    """Note who sends the request of ``scope``. The guard does it, before any route sees the request."""
+    scope.setdefault("state", {})["caller"] = caller
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who sends the request of ``scope``."""
+    return scope["state"]["caller"]

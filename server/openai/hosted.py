@@ -1,0 +1,192 @@
+"""Chat completions whose tools run here: ``hosted_tools`` in the request, the steps that were taken in the answer.
+
+An extension of OpenAI's API. A request names groups (``python``, ``files``, ``browser``, ``all``) or single tools;
+tools of its own may stand beside them, and a call of those ends the answer as usual. What the model says in several
+steps is one content, with an empty line between the steps. Each call of a hosted tool is reported as a step::
+
+    {"type": "tool_call", "id": "call_...", "name": "python", "arguments": "{\\"code\\": \\"6*7\\"}",
+     "status": "in_progress" | "completed" | "failed", "output": "42", "seconds": 0.01}
+
+whole in ``message.steps``, or in a stream twice in ``delta.steps``: when the tool begins and when it is done.
+``session_id`` in answer and chunks names the workspace; send it along to go on in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from fastapi import Request, Response
+
+from ..agent.events import (
+    Answer,
+    Call,
+    CallFinished,
+    CallStarted,
+    Event,
+    Failed,
+    HandedOver,
+    StepFinished,
+    StepStarted,
+    Text,
+)
+from ..agent.running import running
+from ..http.caller import caller_of
+from ..http.disconnect import until_disconnect
+from ..http.events import DONE, EventStream, Write, event
+from . import wire
+from .errors import ApiError, from_engine
+from .hosted_task import HostedTask, begin
+from .schemas import ChatRequest
+
+log = logging.getLogger(__name__)
+
+JsonObject = dict[str, Any]
+
+
+async def answer(request: Request, chat: ChatRequest, name: str) -> Response:
+    """Answer ``chat`` under the model's ``name``, whole or streamed."""
+    _check(chat)
+    state, caller = request.app.state, caller_of(request.scope)
+    task = await until_disconnect(request.receive, lambda: begin(chat, state.served, state.hands, caller))
+    report = _Report(name, task)
+    if chat.stream:
+        include_usage = chat.stream_options is not None and chat.stream_options.include_usage
+        return EventStream(lambda write: _stream(report, write, include_usage=include_usage))
+    content = await until_disconnect(request.receive, lambda: _whole(report))
+    return Response(content, media_type="application/json")
+
+
+def _check(chat: ChatRequest) -> None:
+    if (chat.n or 1) > 1:
+        raise ApiError("With hosted_tools there is one choice: leave n out.", code="unsupported_value", param="n")
+    if chat.logprobs:
+        raise ApiError("logprobs do not go with hosted_tools.", code="unsupported_value", param="logprobs")
+
+
+@dataclass
+class _Report:
+    """What has come of a task so far, in chat completions' terms."""
+
+    name: str
+    task: HostedTask
+    id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(16)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    content: str = ""
+    steps: dict[str, JsonObject] = field(default_factory=dict)
+    handed: tuple[Call, ...] = ()
+    finish_reason: wire.FinishReason = "stop"
+    usage: wire.Usage = field(
+        default_factory=lambda: wire.Usage(0, 0, 0, wire.PromptDetails(0), wire.CompletionDetails())
+    )
+    _separate: bool = False
+
+    def take(self, happened: Event) -> JsonObject | None:
+        """The delta that shows what happened, None when there is nothing to show. Raises :class:`ApiError`."""
+        match happened:
+            case StepStarted():
+                self._separate = bool(self.content)
+            case Text():
+                text = f"\n\n{happened.text}" if self._separate else happened.text
+                self._separate = False
+                self.content += text
+                return {"content": text}
+            case CallStarted():
+                step = {"type": "tool_call", "id": happened.id, "name": happened.tool, "arguments": happened.arguments}
+                self.steps[happened.id] = {**step, "status": "in_progress"}
+                return {"steps": [self.steps[happened.id]]}
+            case CallFinished():
+                status = "failed" if happened.is_error else "completed"
+                done = {"status": status, "output": happened.output, "seconds": round(happened.seconds, 3)}
+                self.steps[happened.id] = {**self.steps[happened.id], **done}
+                return {"steps": [self.steps[happened.id]]}
+            case StepFinished():
+                self._count(happened)
+            case HandedOver():
+                self.handed = happened.calls
+                self.finish_reason = "tool_calls"
+                return {"tool_calls": [{"index": index, **call} for index, call in enumerate(self.tool_calls())]}
+            case Answer():
+                self.finish_reason = happened.finish_reason
+            case Failed("length"):
+                self.finish_reason = "length"
+            case Failed():
+                raise failure(happened)
+        return None
+
+    def tool_calls(self) -> list[JsonObject]:
+        return [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in self.handed
+        ]
+
+    def ended(self) -> None:
+        """The client will send this turn back as it has seen it."""
+        self.task.conversation.show(self.content, [(call.id, call.name, call.arguments) for call in self.handed])
+
+    def head(self, kind: str) -> JsonObject:
+        head = {"id": self.id, "object": kind, "created": self.created, "model": self.name, "system_fingerprint": None}
+        return {**head, "session_id": self.task.session.id}
+
+    def _count(self, step: StepFinished) -> None:
+        usage = self.usage
+        usage.prompt_tokens += step.usage.prompt_tokens
+        usage.completion_tokens += step.usage.completion_tokens
+        usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
+        usage.prompt_tokens_details.cached_tokens += step.usage.cached_tokens
+
+
+def failure(failed: Failed) -> ApiError:
+    """What a loop's failure means to a client."""
+    if failed.cause is not None:
+        return from_engine(failed.cause)
+    if failed.reason in ("context_length_exceeded", "template"):
+        code = "context_length_exceeded" if failed.reason == "context_length_exceeded" else "invalid_value"
+        return ApiError(failed.message, code=code, param="messages")
+    return ApiError(failed.message, status=500, code="server_error")
+
+
+async def _whole(report: _Report) -> bytes:
+    async with report.task, running(report.task.run) as events:
+        async for happened in events:
+            report.take(happened)
+    report.ended()
+    message: JsonObject = {"role": "assistant", "content": report.content or None, "refusal": None}
+    if report.handed:
+        message["tool_calls"] = report.tool_calls()
+    elif message["content"] is None:
+        message["content"] = ""
+    message["steps"] = list(report.steps.values())
+    choice = {"index": 0, "message": message, "finish_reason": report.finish_reason, "logprobs": None}
+    return msgspec.json.encode({**report.head("chat.completion"), "choices": [choice], "usage": report.usage})
+
+
+async def _stream(report: _Report, write: Write, *, include_usage: bool) -> None:
+    def chunk(delta: JsonObject, reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        usage = {"usage": None} if include_usage else {}
+        return event(msgspec.json.encode({**report.head("chat.completion.chunk"), "choices": [choice], **usage}))
+
+    try:
+        await write(chunk({"role": "assistant", "content": "", "refusal": None}))
+        async with report.task, running(report.task.run) as events:
+            async for happened in events:
+                delta = report.take(happened)
+                if delta is not None:
+                    await write(chunk(delta))
+        report.ended()
+        await write(chunk({}, report.finish_reason))
+        if include_usage:
+            last = {**report.head("chat.completion.chunk"), "choices": [], "usage": report.usage}
+            await write(event(msgspec.json.encode(last)))
+    except ApiError as error:
+        await write(event(msgspec.json.encode(error.body())))
+    except Exception:
+        log.exception("a stream failed")
+        problem = ApiError("The server failed on this request.", status=500, code="server_error")
+        await write(event(msgspec.json.encode(problem.body())))
+    await write(DONE)
