@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from agenthost.tools import Offer, Sessions, ToolContext, ToolResult, Verdict, default_tools, probe
-from agenthost.tools.sandbox.spec import Backend
+from agenthost.tools.sandbox.backend import Backend
 from agenthost.tools.workspace import Session
 
 Call = Callable[..., Awaitable[ToolResult]]

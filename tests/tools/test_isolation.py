@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import socket
-import threading
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,7 +21,9 @@ from agenthost.tools.code.interpreter import Interpreter
 from agenthost.tools.errors import SandboxUnavailable
 from agenthost.tools.files.usage import Quota
 from agenthost.tools.sandbox import bubblewrap
-from agenthost.tools.sandbox.spec import MIB, Backend, Sandbox, SandboxSpec
+from agenthost.tools.sandbox.backend import Backend
+from agenthost.tools.sandbox.local import LocalSandbox
+from agenthost.tools.sandbox.spec import MIB, SandboxSpec
 
 pytestmark = pytest.mark.anyio
 
@@ -177,9 +181,12 @@ def status_of(pid: int) -> dict[str, str]:
 async def interpreter_pid(run, session) -> int:
     """Host pid of the Python in the sandbox."""
     await run("1")
-    channel = session.keep(Interpreter, lambda: pytest.fail("there is one"))._channel
-    assert channel
-    return channel._program_pid
+    return program_pid(session.keep(Interpreter, lambda: pytest.fail("there is one")))
+
+
+def program_pid(interpreter: Interpreter) -> int:
+    assert isinstance(interpreter._sandbox, LocalSandbox)
+    return interpreter._sandbox._program_pid
 
 
 async def test_no_descriptor_of_the_server_leaks(run, tmp_path):
@@ -377,9 +384,7 @@ if os.fork() == 0:
         time.sleep(1000)
     os._exit(0)"""
         await interpreter.execute(code, 10)
-        channel = interpreter._channel
-        assert channel
-        init = psutil.Process(channel._program_pid).parent()
+        init = psutil.Process(program_pid(interpreter)).parent()
         assert init
         inside = [init, *init.children(recursive=True)]
         assert len(inside) >= 3
@@ -392,26 +397,38 @@ if os.fork() == 0:
 async def test_a_sandbox_never_starts_as_root(backend: Backend, tmp_path, monkeypatch):
     monkeypatch.setattr(bubblewrap, "server_is_root", lambda: True)
     with pytest.raises(SandboxUnavailable, match="uid 0"):
-        backend.start(SandboxSpec(tmp_path, None), "")
+        await backend.create(SandboxSpec(tmp_path, None))
 
 
-async def test_sandboxes_end_with_the_thread_that_runs_them(backend: Backend, session):
-    """The launcher asks for a death signal: no sandbox outlives a server that was killed."""
-    started: list[Sandbox] = []
-
-    def start() -> None:
-        sandbox = backend.start(session.sandbox, "import time; print(1, flush=True); time.sleep(1000)")
-        started.append(sandbox)
-        os.read(sandbox.stdout, 1)
-
-    thread = threading.Thread(target=start)
-    thread.start()
-    thread.join()
-    (sandbox,) = started
-    try:
-        assert sandbox.launcher.wait(10) != 0
-    finally:
-        sandbox.close()
+def test_a_sandbox_does_not_outlive_a_server_that_is_killed():
+    """A server of its own, in a process that is killed while code runs in its session."""
+    script = """
+import asyncio, os, signal, sys
+from agenthost.tools import Sessions, ToolContext, default_tools
+async def main():
+    async with Sessions() as sessions:
+        session = await sessions.create()
+        print(session.workspace.parent.parent, flush=True)
+        code = "import time; open('begun', 'w').close(); time.sleep(1000)"
+        call = asyncio.create_task(default_tools().registry.call("python", {"code": code}, ToolContext(session)))
+        while not (session.workspace / "begun").exists(): await asyncio.sleep(0.01)
+        print("begun", flush=True)
+        await call
+asyncio.run(main())
+"""
+    server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert server.stdout
+    root = server.stdout.readline().strip()
+    assert server.stdout.readline() == "begun\n"
+    inside = psutil.Process(server.pid).children(recursive=True)
+    assert inside
+    server.kill()
+    server.wait()
+    gone, alive = psutil.wait_procs(inside, timeout=10)
+    assert gone
+    assert not alive
+    server.stdout.close()
+    shutil.rmtree(root)
 
 
 async def test_missing_bubblewrap_is_explained(monkeypatch):

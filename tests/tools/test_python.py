@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 
 import pytest
-from agenthost.tools import Session, ToolContext
+from agenthost.tools import Limits, Session, ToolContext
 from agenthost.tools.code.interpreter import Interpreter
 from agenthost.tools.code.tool import PythonTool
-from agenthost.tools.sandbox.spec import Backend
+from agenthost.tools.sandbox.backend import Backend
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,8 @@ async def run(call):
 @pytest.fixture
 def interpreter(backend: Backend, session: Session) -> Interpreter:
     """One with short fuses, closed with the session."""
-    return session.keep(Interpreter, lambda: Interpreter(backend, session.sandbox, grace=0.5, output_limit=1 << 20))
+    spec = replace(session.sandbox, limits=Limits(output=1 << 20))
+    return session.keep(Interpreter, lambda: Interpreter(backend, spec, grace=0.5))
 
 
 async def test_value_of_the_last_expression_and_variables_between_calls(run):
@@ -281,8 +283,8 @@ async def test_cancelling_a_call_that_does_not_stop_kills_it(interpreter, sessio
 
 async def end_of(interpreter: Interpreter) -> None:
     """Until the present sandbox has ended."""
-    assert interpreter._channel
-    await interpreter._channel.ended
+    assert interpreter._sandbox
+    await interpreter._sandbox.ended
 
 
 async def test_a_flood_is_stopped_and_costs_no_memory(interpreter):
@@ -335,7 +337,7 @@ async def test_a_stolen_nonce_forges_nothing_but_the_callers_own_result(interpre
     code = (
         f"{FIND_CONTROL}import sys, json\n"
         "frame = sys._getframe()\n"
-        "while 'request' not in frame.f_locals: frame = frame.f_back\n"
+        "while 'id' not in frame.f_locals.get('request', ()): frame = frame.f_back\n"
         "answer = {'id': frame.f_locals['request']['id'], 'value': ['not', 'text'], 'traceback': 7}\n"
         "socket.socket(fileno=os.dup(fd)).sendall(json.dumps(answer).encode() + b'\\n')\n"
     )

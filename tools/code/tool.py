@@ -7,7 +7,7 @@ import logging
 
 from ..errors import SandboxUnavailable, ToolError
 from ..files.beneath import Root
-from ..sandbox.spec import Backend
+from ..sandbox.backend import Backend
 from ..spec import JsonObject, Tool, ToolContext, ToolResult
 from ..workspace import Session
 from .interpreter import Interpreter, Outcome

@@ -7,19 +7,25 @@ environment (its pid 1 shows the environment it was given to the code inside).
 from __future__ import annotations
 
 import os
+import re
+import select
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SandboxUnavailable
+from .backend import Backend, Sandbox
 from .cgroups import Cgroups
 from .identity import server_is_root
+from .local import start_local
 from .placement import mapped_command
+from .processes import Processes
+from .program import program
 from .seccomp import assemble
-from .spec import WORKSPACE, Backend, Limits, Sandbox, SandboxSpec
+from .spec import WORKSPACE, Limits, SandboxSpec
 
 _SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
@@ -54,15 +60,23 @@ class Bubblewrap(Backend):
     cgroups: Cgroups | None = None
     name: str = "bubblewrap"
 
-    def start(self, spec: SandboxSpec, program: str) -> Sandbox:
+    async def create(self, spec: SandboxSpec) -> Sandbox:
         if (server_is_root() and spec.user is None) or (spec.user is not None and spec.user.uid == 0):
             raise SandboxUnavailable("sandboxed code must not run as uid 0: give the session a user of its own")
         try:
-            return self._start(spec, program)
+            # In this thread: the launcher ends when the thread that started it does.
+            processes = self._start(spec)
         except OSError as error:
             raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
+        return await start_local(processes, spec)
 
-    def _start(self, spec: SandboxSpec, program: str) -> Sandbox:
+    def warm_up(self) -> None:
+        """Nothing runs before a sandbox is wanted."""
+
+    def close(self) -> None:
+        """Nothing runs beside the sandboxes."""
+
+    def _start(self, spec: SandboxSpec) -> Bubblewrapped:
         with ExitStack() as ours, ExitStack() as theirs:
 
             def pipe() -> tuple[int, int]:
@@ -87,11 +101,11 @@ class Bubblewrap(Backend):
             confinement = self.cgroups.make(spec.limits) if self.cgroups else None
             if confinement:
                 ours.callback(confinement.close)
-            inside = [self.python, "-I", "-c", program, str(far_control.fileno())]
+            inside = [self.python, "-I", "-c", program("worker"), str(far_control.fileno())]
             command = [self.bwrap, *self._arguments(spec, data, far_info), "--", *inside]
             launcher = _spawn(spec, command, [far_control.fileno(), far_info, *data], far_stdout, far_stderr)
             ours.pop_all()
-        return Sandbox(launcher, control, stdout, stderr, info, confinement)
+        return Bubblewrapped(control, stdout, stderr, confinement, launcher, info)
 
     def _arguments(self, spec: SandboxSpec, data: list[int], info: int) -> Iterator[str]:
         filter_fd, *account_fds = data
@@ -128,6 +142,46 @@ class Bubblewrap(Backend):
         yield from ("--ro-bind", "/proc/sys", "/proc/sys")
         yield from ("--size", str(limits.temporary), "--tmpfs", "/tmp")
         yield from ("--size", str(limits.shared_memory), "--tmpfs", "/dev/shm")
+
+
+@dataclass
+class Bubblewrapped(Processes):
+    """Args:
+    launcher: bwrap itself, whose end is the sandbox's end.
+    info: read end of a pipe on which it writes ``{"child-pid": N}``, its pid 1.
+    """
+
+    launcher: subprocess.Popen[bytes]
+    info: int
+
+    def end(self) -> int:
+        return os.pidfd_open(self.launcher.pid)
+
+    def settle(self, program_pid: int) -> None:
+        self._find_init()
+        self.program = os.pidfd_open(program_pid)
+        if self.confinement:
+            self.confinement.add(program_pid)
+
+    def kill(self) -> None:
+        self._find_init()
+        super().kill()
+        self.launcher.kill()
+
+    def close(self, timeout: float = 5.0) -> None:
+        super().close(timeout)
+        self.launcher.wait()
+        if self.info >= 0:
+            os.close(self.info)
+            self.info = -1
+
+    def _find_init(self) -> None:
+        if self.init >= 0 or self.info < 0 or not select.select([self.info], [], [], 0)[0]:
+            return
+        found = re.search(rb'"child-pid": *([0-9]+)', os.read(self.info, 4096))
+        if found:
+            with suppress(ProcessLookupError):
+                self.init = os.pidfd_open(int(found[1]))
 
 
 def _spawn(

@@ -1,27 +1,33 @@
-"""Memory and process limits for a whole session, by cgroup v2 or v1, each controller where this process may write.
+"""Limits and accounts for a whole session, by cgroup v2 or v1, each controller where this process may write.
 
-Without a writable cgroup the per-process limits (rlimits) are all there is; :attr:`Cgroups.controllers` says what is
-in force.
+Memory and processes are limited, processor time is counted, and all processes can be frozen together. Without a
+writable cgroup the per-process limits (rlimits) are all there is; :attr:`Cgroups.controllers` says what is in force.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .backend import Stats
 from .spec import Limits
 
 _GROUP = re.compile(r"agenthost-(\d+)-\d+")
-_WANTED = ("memory", "pids")
+_LIMITING = ("memory", "pids")
+_WANTED = (*_LIMITING, "freezer", "cpuacct")  # the last two come with every group of v2
+_FREEZING = 1.0  # seconds until a session that does not freeze is let go again
 
 
 def _settings(controller: str, version: int, limits: Limits) -> list[tuple[str, int]]:
     """Files to write, in order. The ones for swap are missing where the kernel does not count it."""
     if controller == "pids":
         return [("pids.max", limits.processes)]
+    if controller != "memory":
+        return []
     if version == 2:
         return [("memory.max", limits.memory), ("memory.swap.max", 0)]
     return [("memory.limit_in_bytes", limits.memory), ("memory.memsw.limit_in_bytes", limits.memory)]
@@ -36,27 +42,73 @@ class Controller:
 
 @dataclass(frozen=True)
 class SessionCgroup:
-    """One session's groups, one directory for each hierarchy."""
+    """One session's groups: a directory for each controller, the same one for several on v2."""
 
-    folders: tuple[Path, ...]
+    folders: dict[str, Path]
+
+    @property
+    def places(self) -> list[Path]:
+        return list(dict.fromkeys(self.folders.values()))
 
     def add(self, pid: int) -> None:
-        for folder in self.folders:
+        for folder in self.places:
             (folder / "cgroup.procs").write_text(str(pid))
 
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed something of this session for memory."""
-        for folder in self.folders:
-            for name in ("memory.events", "memory.oom_control"):
-                with suppress(OSError):
-                    if re.search(r"^oom_kill [1-9]", (folder / name).read_text(), re.MULTILINE):
-                        return True
+        folder = self.folders.get("memory")
+        for name in ("memory.events", "memory.oom_control") if folder else ():
+            with suppress(OSError):
+                if folder and re.search(r"^oom_kill [1-9]", (folder / name).read_text(), re.MULTILINE):
+                    return True
         return False
+
+    def freeze(self) -> bool:
+        """Stop every process of the session; false where that is not possible."""
+        folder = self.folders.get("freezer")
+        if folder is None:
+            return False
+        try:
+            if (folder / "freezer.state").exists():
+                (folder / "freezer.state").write_text("FROZEN")
+                frozen = self._until(folder / "freezer.state", "FROZEN")
+            else:
+                (folder / "cgroup.freeze").write_text("1")
+                frozen = self._until(folder / "cgroup.events", "frozen 1")
+        except OSError:
+            return False
+        if not frozen:
+            self.thaw()
+        return frozen
+
+    def thaw(self) -> None:
+        _thaw(self.folders.get("freezer"))
+
+    def stats(self) -> Stats:
+        memory = _number(self.folders.get("memory"), "memory.current", "memory.usage_in_bytes")
+        processes = _number(self.folders.get("pids"), "pids.current")
+        nanoseconds = _number(self.folders.get("cpuacct"), "cpuacct.usage")
+        microseconds = _number(self.folders.get("cpuacct"), "cpu.stat")
+        seconds = None
+        if nanoseconds is not None:
+            seconds = nanoseconds / 1e9
+        elif microseconds is not None:
+            seconds = microseconds / 1e6
+        return Stats(memory, processes, seconds)
 
     def close(self) -> None:
         """Remove the groups; everything in them must have ended."""
-        for folder in self.folders:
+        for folder in self.places:
             _remove(folder)
+
+    @staticmethod
+    def _until(file: Path, sign: str) -> bool:
+        deadline = time.monotonic() + _FREEZING
+        while sign not in file.read_text():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.0005)
+        return True
 
 
 class Cgroups:
@@ -73,16 +125,16 @@ class Cgroups:
 
     def make(self, limits: Limits) -> SessionCgroup:
         self._made += 1
-        folders: list[Path] = []
+        folders: dict[str, Path] = {}
         for controller in self._controllers:
             folder = controller.parent / f"agenthost-{os.getpid()}-{self._made}"
-            if folder not in folders:
+            if folder not in folders.values():
                 folder.mkdir()
-                folders.append(folder)
+            folders[controller.name] = folder
             for name, value in _settings(controller.name, controller.version, limits):
                 with suppress(FileNotFoundError, PermissionError):
                     (folder / name).write_text(str(value))
-        return SessionCgroup(tuple(folders))
+        return SessionCgroup(folders)
 
     @classmethod
     def find(cls) -> Cgroups | None:
@@ -125,7 +177,7 @@ def _works(controller: Controller) -> bool:
     """Make a group, set a limit, remove it. On v2 the parent must hand the controller down first."""
     trial = controller.parent / f"agenthost-{os.getpid()}-0"
     try:
-        if controller.version == 2:
+        if controller.version == 2 and controller.name in _LIMITING:
             handed_down = controller.parent / "cgroup.subtree_control"
             if controller.name not in handed_down.read_text().split():
                 handed_down.write_text(f"+{controller.name}")
@@ -133,8 +185,8 @@ def _works(controller: Controller) -> bool:
     except OSError:
         return False
     try:
-        name, value = _settings(controller.name, controller.version, Limits())[0]
-        (trial / name).write_text(str(value))
+        for name, value in _settings(controller.name, controller.version, Limits())[:1]:
+            (trial / name).write_text(str(value))
     except OSError:
         return False
     else:
@@ -144,10 +196,29 @@ def _works(controller: Controller) -> bool:
 
 
 def _sweep(parent: Path) -> None:
+    """Remove what dead servers left, also what they had frozen."""
     for folder in parent.glob("agenthost-*"):
         match = _GROUP.fullmatch(folder.name)
         if match and not Path("/proc", match[1]).exists():
+            _thaw(folder)
             _remove(folder)
+
+
+def _thaw(folder: Path | None) -> None:
+    for name, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        if folder and (folder / name).exists():
+            with suppress(OSError):
+                (folder / name).write_text(word)
+
+
+def _number(folder: Path | None, *names: str) -> int | None:
+    """The first number in the first of these files that is there."""
+    for name in names if folder else ():
+        with suppress(OSError):
+            found = re.search(r"\d+", (folder / name).read_text()) if folder else None
+            if found:
+                return int(found[0])
+    return None
 
 
 def _remove(folder: Path) -> None:

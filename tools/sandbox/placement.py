@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import WorkspaceError
-from . import mapped_launch
 from .identity import Identity, IdentityPool, server_is_root
+from .program import program
 from .spec import Limits, MappedOwner, SandboxSpec
 
 
@@ -94,8 +94,8 @@ def place_directory(directory: Path, home: Path, pool: IdentityPool, limits: Lim
 def mapped_command(workspace: Path, owner: MappedOwner, user: Identity) -> list[str]:
     """What to put before a command so that it runs as ``user`` and sees the workspace as its own."""
     ids = map(str, (owner.identity.uid, owner.identity.gid, user.uid, user.gid))
-    script = str(Path(mapped_launch.__file__))
-    return [sys.executable, "-I", "-S", script, str(workspace), str(owner.mount_point), *ids]
+    start = [sys.executable, "-I", "-S", "-c", program("mapped_launch")]
+    return [*start, str(workspace), str(owner.mount_point), *ids]
 
 
 def _try_mapping(directory: Path, owner: MappedOwner, user: Identity) -> str | None:

@@ -1,0 +1,90 @@
+"""The isolation checks: one real sandbox, looked at from inside before any foreign code has run in it."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import SandboxUnavailable
+from .backend import Backend
+from .identity import Identity, IdentityPool, server_is_root
+from .spec import Limits, SandboxSpec
+
+_SECONDS = 20.0
+
+# A cell whose value says what can be seen of the walls. True: this wall holds.
+_LOOK = """
+import os, socket, sys
+def refused(call, *arguments):
+    try: call(*arguments)
+    except OSError: return True
+    return False
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
+open("probe", "w").close()
+os.unlink("probe")
+{
+    "python": sys.version_info[:3],
+    "seccomp": status["Seccomp"] == "2",
+    "no_new_privs": status["NoNewPrivs"] == "1",
+    "no_capabilities": int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0,
+    "no_network": all(refused(socket.socket, family) for family in (socket.AF_INET, socket.AF_INET6, 16, 17, 38, 40)),
+    "own_processes": os.getpid() < 10 and refused(os.kill, 1, 0) is False and max(map(int, filter(
+        str.isdigit, os.listdir("/proc")))) < 20,
+    "no_host_files": sorted(set(os.listdir("/")) & {"home", "root", "var", "sys", "run", "mnt"}) == [],
+    "read_only_system": all(refused(open, folder + "/probe", "w") for folder in ("", "/usr", "/etc", "/dev", "/proc")),
+    "sysctl_closed": not os.access("/proc/sys/kernel/core_pattern", os.W_OK),
+}
+"""
+
+
+def check(backend: Backend, limits: Limits) -> dict[str, Any]:
+    """What a sandbox of ``backend`` shows: every wall holds. Blocks for as long as a start takes.
+
+    Raises:
+        SandboxUnavailable: it does not start, or a wall is missing.
+    """
+    with ThreadPoolExecutor(1) as executor:  # where an event loop of our own may run, whatever the caller's thread does
+        return executor.submit(asyncio.run, _check(backend, limits)).result()
+
+
+@contextmanager
+def _workspace(user: Identity | None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="agenthost-probe-") as folder:
+        home = Path(folder)
+        home.chmod(0o711 if user else 0o700)
+        workspace = home / secrets.token_hex(8)
+        workspace.mkdir(mode=0o700)
+        if user:
+            os.chown(workspace, user.uid, user.gid)
+        yield workspace
+
+
+async def _check(backend: Backend, limits: Limits) -> dict[str, Any]:
+    user = IdentityPool().take() if server_is_root() else None
+    with _workspace(user) as workspace:
+        sandbox = await backend.create(SandboxSpec(workspace, user, limits=limits))
+        try:
+            execution = await sandbox.exec_code(_LOOK, 1)
+            events = {execution.answer, sandbox.ended}
+            await asyncio.wait(events, timeout=_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await sandbox.close()
+    if not execution.answer.done():
+        raise SandboxUnavailable("the sandbox starts but does not answer.")
+    answer = execution.answer.result()
+    try:
+        seen = ast.literal_eval(answer.value or "")
+    except (SyntaxError, ValueError):
+        raise SandboxUnavailable(f"the sandbox starts but cannot be looked at: {answer.traceback}") from None
+    missing = [name.replace("_", " ") for name, holds in seen.items() if holds is False]
+    if missing:
+        raise SandboxUnavailable(f"the sandbox starts but does not hold here: {', '.join(missing)}.")
+    return seen

@@ -1,0 +1,133 @@
+"""The system calls for namespaces, mounts and rights that Python does not have. Each raises OSError when refused."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+_MS_REC_PRIVATE = 1 << 14 | 1 << 18
+_MNT_DETACH = 2
+
+ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC, ATTR_IDMAP = 0x1, 0x2, 0x4, 0x8, 0x00100000
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every 64-bit architecture
+_OPEN_TREE_CLONE, _O_CLOEXEC = 1, 0o2000000
+_AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH, _MOVE_MOUNT_F_EMPTY_PATH = -100, 0x8000, 0x1000, 4
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 4, 22, 24
+_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
+_SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_machine = os.uname().machine
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+    return result
+
+
+def unshare(flags: int) -> None:
+    _check(_libc.unshare(flags), "unshare")
+
+
+def make_private() -> None:
+    """No mount made here is seen elsewhere, nor the other way round."""
+    _check(_libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None), "mount --make-rprivate /")
+
+
+def mount(kind: str, target: str, flags: int, options: str = "") -> None:
+    arguments = (kind.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    _check(_libc.mount(*arguments), f"mount {kind}")
+
+
+def clone_tree(path: str, *, recursive: bool = False, attributes: int = 0, userns: int = -1) -> int:
+    """A descriptor of a copy of the mount at ``path``, attached nowhere yet, with ``attributes`` added.
+
+    Args:
+        userns: descriptor of a user namespace whose maps the copy applies to owners (ATTR_IDMAP).
+    """
+    deep = _AT_RECURSIVE if recursive else 0
+    flags = _OPEN_TREE_CLONE | _O_CLOEXEC | deep
+    tree = _check(_libc.syscall(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags), "open_tree")
+    try:
+        if attributes:
+            wanted = struct.pack("=QQQQ", attributes, 0, 0, max(userns, 0))
+            call = (_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH | deep, wanted, len(wanted))
+            _check(_libc.syscall(*call), "mount_setattr")
+    except OSError:
+        os.close(tree)
+        raise
+    return tree
+
+
+def attach(tree: int, target: str) -> None:
+    """Put a cloned tree at ``target`` and close its descriptor."""
+    try:
+        call = (_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+        _check(_libc.syscall(*call), "move_mount")
+    finally:
+        os.close(tree)
+
+
+def bind(source: str, target: str, attributes: int, *, recursive: bool = False) -> None:
+    attach(clone_tree(source, recursive=recursive, attributes=attributes), target)
+
+
+def restrict_mount(path: str, attributes: int) -> None:
+    """Add attributes to the mount at ``path``."""
+    wanted = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    _check(_libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), 0, wanted, len(wanted)), "mount_setattr")
+
+
+def pivot_root(new_root: str, old_root: str) -> None:
+    call = (_SYS_PIVOT_ROOT[_machine], os.fsencode(new_root), os.fsencode(old_root))
+    _check(_libc.syscall(*call), "pivot_root")
+
+
+def detach(path: str) -> None:
+    _check(_libc.umount2(os.fsencode(path), _MNT_DETACH), "umount")
+
+
+def set_hostname(name: str) -> None:
+    _check(_libc.sethostname(name.encode(), len(name)), "sethostname")
+
+
+def _prctl(option: int, *values: int) -> int:
+    return _libc.prctl(option, *(ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]))
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Whether others of the same user may look into this process and own its files in /proc."""
+    _check(_prctl(_PR_SET_DUMPABLE, int(dumpable)), "prctl dumpable")
+
+
+def become_subreaper() -> None:
+    _check(_prctl(_PR_SET_CHILD_SUBREAPER, 1), "prctl subreaper")
+
+
+def give_up_rights() -> None:
+    """No capability is left, and none comes back by running a program."""
+    _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl no_new_privs")
+    number = 0
+    while _prctl(_PR_CAPBSET_DROP, number) == 0:
+        number += 1
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    _check(_libc.syscall(_SYS_CAPSET[_machine], header, struct.pack("=6I", *[0] * 6)), "capset")
+
+
+def filter_calls(program: bytes) -> None:
+    """Install a seccomp filter, an array of ``struct sock_filter``."""
+    code = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("=H6xQ", len(program) // 8, ctypes.addressof(code))
+    buffer = ctypes.create_string_buffer(fprog, len(fprog))
+    _check(_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(buffer)), "prctl seccomp")
