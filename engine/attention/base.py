@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from ..layers.functional import head_norm
 from ..layers.rotary import Rotation
 from ..models.config import KVGroup
 
@@ -53,7 +53,7 @@ class Heads:
         """Queries, keys and values, each (tokens, its heads, head_dim), ready for attention."""
         qk, v = self.projected.split((self.num_q + self.num_kv, self.num_kv), 1)
         if self.norm is not None:
-            qk = F.rms_norm(qk, qk.shape[-1:], None, self.eps) * self.norm
+            qk = head_norm(qk, self.norm, self.eps)
         q, k = self.rotation.rotate(qk).split((self.num_q, self.num_kv), 1)
         return q, k, v
 

@@ -54,6 +54,11 @@ class TorchAttention(AttentionBackend):
         shape = (2, group.kv_heads, num_pages + 1, page_size, group.head_dim)  # page 0 is the padding's
         # Filled rather than made as zeros, which would take memory only page by page while serving.
         self._layers = [torch.empty(shape, dtype=dtype, device=device).fill_(0) for _ in range(group.layers)]
+        flat = [buffer.view(2, group.kv_heads, -1, group.head_dim) for buffer in self._layers]
+        self._flat = flat  # (2, kv_heads, slots, head_dim)
+        self._by_slot = [
+            tuple(both.transpose(1, 2).unbind(0)) for both in flat
+        ]  # keys, values: (slots, kv_heads, head_dim)
         self._device = device
         self._dtype = dtype
         self._slots = torch.empty(0, dtype=torch.int64)
@@ -121,9 +126,9 @@ class TorchAttention(AttentionBackend):
     def forward(self, layer: int, heads: Heads) -> torch.Tensor:
         q, k, v = heads.rotated()
         buffer = self._layers[layer]
-        flat = buffer.view(2, self.group.kv_heads, -1, self.group.head_dim)
-        flat[0].index_copy_(1, self._slots, k.transpose(0, 1))
-        flat[1].index_copy_(1, self._slots, v.transpose(0, 1))
+        flat = self._flat[layer]
+        for target, source in zip(self._by_slot[layer], (k, v), strict=True):
+            target.index_copy_(0, self._slots, source)
         if len(self._decodes) == 1 and not self._chunks:
             return self._attend_decodes(self._decodes[0], buffer, flat, q)
         out = torch.empty(q.shape[0], q.shape[1] * q.shape[2], dtype=q.dtype, device=q.device)

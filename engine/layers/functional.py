@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 
@@ -20,7 +23,38 @@ def add_rms_norm(
 
         return norm.add_rms_norm(x, residual, weight, eps), x if residual is None else residual
     residual = x if residual is None else residual + x
-    return F.rms_norm(residual, weight.shape, weight, eps), residual
+    return rms_norm(residual, weight, eps), residual
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """``weight * x / sqrt(mean(x^2) + eps)`` over the last dimension of (tokens, size).
+
+    torch's own takes seven operators on CPU; a single row, of which a decode step of one stream has dozens, needs two.
+    """
+    if not is_cpu_row(x):
+        return F.rms_norm(x, weight.shape, weight, eps)
+    row = x.view(-1)
+    scale = 1 / math.sqrt(torch.dot(row, row).item() / len(row) + eps)
+    return torch.addcmul(_constant(0.0), x, weight, value=scale)
+
+
+def head_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """The same for each head of (tokens, heads, head_dim), with weights (heads, head_dim)."""
+    if not is_cpu_row(x):
+        return F.rms_norm(x, x.shape[-1:], None, eps) * weight
+    size = x.shape[-1]
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(_constant(math.sqrt(size * eps)))
+    return torch.addcdiv(_constant(0.0), x, length, value=math.sqrt(size)).mul_(weight)
+
+
+def is_cpu_row(x: torch.Tensor) -> bool:
+    """Whether ``x`` (tokens, ...) is one token in fp32 on CPU, where the number of operators is what counts."""
+    return x.shape[0] == 1 and x.dtype == torch.float32 and x.device.type == "cpu"
+
+
+@cache
+def _constant(value: float) -> torch.Tensor:
+    return torch.tensor(value)
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -30,6 +64,17 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
 
         return small_linear.small_linear(x, weight, bias)
     return F.linear(x, weight, bias)
+
+
+def row_linear(x: torch.Tensor, parts: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """The same for a single row on CPU, where W is (parts, outputs / parts, inputs): the threads share the parts.
+
+    The product of a matrix and a vector runs on one thread in BLAS, and one does not reach the memory's bandwidth.
+    """
+    count, outputs, inputs = parts.shape
+    # These strides say that the vector is a column; with others of the same meaning bmm takes a slow way.
+    out = torch.bmm(parts, x.as_strided((count, inputs, 1), (0, 1, inputs))).view(1, count * outputs)
+    return out if bias is None else out.add_(bias)
 
 
 def gated_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .functional import add_rms_norm, gated_linear, linear, silu_mul
+from .functional import add_rms_norm, gated_linear, linear, row_linear, silu_mul
 
-_TRIALS = 24
+_TRIALS = 8
+_SAMPLE = 256 * 2**20  # bytes of weights that are tried: more than caches hold
 _WORTH = 1.2  # times as fast is worth a second copy of the weight
 
 
@@ -26,20 +28,25 @@ class FusedLinear(nn.Module):
 
     def __init__(self, inputs: int, outputs: tuple[int, ...], bias: bool = False) -> None:
         super().__init__()
+        self.inputs = inputs
         self.outputs = outputs
+        self.size = sum(outputs) * inputs
         self.weight = nn.Parameter(torch.empty(sum(outputs), inputs), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(sum(outputs)), requires_grad=False) if bias else None
 
         self._packed: torch.Tensor | None = None
+        self._parts: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.shape[0]
-        if self._packed is None or (rows == 1 and self.weight is not None):
+        if self._packed is None:
             return linear(x, self.weight, self.bias)
+        if rows == 1 and self._parts is not None:
+            return self.row(x)
         more = _rounded(rows) - rows
         if more:
             x = F.pad(x, (0, 0, 0, more))
-        out = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+        out = self.packed(x)
         return out[:rows] if more else out
 
     def gated(self, x: torch.Tensor) -> torch.Tensor:
@@ -48,17 +55,29 @@ class FusedLinear(nn.Module):
             return gated_linear(x, self.weight, self.bias)
         return silu_mul(self(x))
 
-    def pack(self) -> None:
-        """Lay a CPU weight out in oneDNN's blocked order, once it holds its values; the plain one is given up.
+    def row(self, x: torch.Tensor) -> torch.Tensor:
+        """The product of a single row with the plain weight on CPU; :meth:`share_out` comes before."""
+        assert self._parts is not None
+        return row_linear(x, self._parts, self.bias)
 
-        In fp32 this makes products 1.1 to 5 times as fast as F.linear on the CPUs measured. Only single rows go faster
-        by the plain weight on some of them; there it is kept beside. For bf16 oneDNN has that order on CPUs with
-        AVX-512 or AVX-NE-CONVERT only; elsewhere the weight stays as it is.
-        """
-        if self._packed is None and _can_pack(self.weight.dtype):
+    def packed(self, x: torch.Tensor) -> torch.Tensor:
+        """The product with the packed weight; :meth:`pack` comes before."""
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+
+    def pack(self) -> None:
+        """Lay the loaded weight out in oneDNN's blocked order, beside the plain one."""
+        if self._packed is None:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), None)
-            if not _one_row_is_faster_plain(*self.weight.shape, self.weight.dtype):
-                self.register_parameter("weight", None)
+
+    def share_out(self) -> None:
+        """Multiply single rows by the plain weight, with all threads."""
+        outputs, inputs = self.weight.shape
+        self._parts = self.weight.detach().view(math.gcd(outputs, torch.get_num_threads()), -1, inputs)
+
+    def drop_plain(self) -> None:
+        """Keep the packed weight only."""
+        self._parts = None
+        self.register_parameter("weight", None)
 
     def part(self, name: str, index: int) -> torch.Tensor:
         """The rows of parameter ``name`` (weight or bias) that the ``index``-th checkpoint matrix fills; a view."""
@@ -66,22 +85,41 @@ class FusedLinear(nn.Module):
         return self.get_parameter(name)[start : start + self.outputs[index]]
 
 
-@cache
-def _one_row_is_faster_plain(outputs: int, inputs: int, dtype: torch.dtype) -> bool:
-    """Measured here and now, by the best of some runs."""
-    x, weight = torch.zeros(1, inputs, dtype=dtype), torch.zeros(outputs, inputs, dtype=dtype)
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+def pack_all(layers: Sequence[FusedLinear]) -> None:
+    """Bring loaded CPU weights into the form that is multiplied fastest. Nothing can be loaded after it.
 
-    def seconds(product: Callable[[], torch.Tensor]) -> float:
-        times = []
-        for _ in range(_TRIALS):
-            begun = time.perf_counter()
-            product()
-            times.append(time.perf_counter() - begun)
-        return sorted(times)[_TRIALS // 4]
+    In fp32 oneDNN's blocked order makes products 1.1 to 5 times as fast as F.linear on the CPUs measured. Only single
+    rows go faster by the plain weight on some of them; there it is kept beside. For bf16 oneDNN has that order on CPUs
+    with AVX-512 or AVX-NE-CONVERT only; elsewhere the weights stay as they are.
+    """
+    if not layers or not _can_pack(layers[0].weight.dtype):
+        return
+    ends = itertools.accumulate(layer.weight.nbytes for layer in layers)
+    some = [layer for layer, end in zip(layers, ends, strict=True) if end - layer.weight.nbytes < _SAMPLE]
+    for layer in some:
+        layer.pack()
+        layer.share_out()
+    keep = _rows_are_faster_plain(some)
+    for layer in layers:
+        layer.pack()
+        layer.share_out() if keep else layer.drop_plain()
 
-    plain = seconds(lambda: F.linear(x, weight))
-    return plain * _WORTH < seconds(lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], ""))
+
+def _rows_are_faster_plain(layers: Sequence[FusedLinear]) -> bool:
+    """Measured here and now, one layer after the other, so that weights come from where they come from in a step."""
+    rows = {layer.inputs: torch.zeros(1, layer.inputs, dtype=layer.weight.dtype) for layer in layers}
+
+    def seconds(product: Callable[[FusedLinear, torch.Tensor], torch.Tensor]) -> float:
+        begun = time.perf_counter()
+        for layer in layers:
+            product(layer, rows[layer.inputs])
+        return time.perf_counter() - begun
+
+    with torch.inference_mode():
+        plain, packed = zip(
+            *((seconds(FusedLinear.row), seconds(FusedLinear.packed)) for _ in range(_TRIALS)), strict=True
+        )
+    return min(plain) * _WORTH < min(packed)
 
 
 def _rounded(rows: int) -> int:

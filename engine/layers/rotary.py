@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 
 from ..models.config import RopeConfig
+from .functional import is_cpu_row
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,16 @@ class Rotation:
     def _angles(self) -> tuple[torch.Tensor, torch.Tensor]:
         return self.cos[self.positions].unsqueeze(1), self.sin[self.positions].unsqueeze(1)
 
+    @cached_property
+    def _matrix(self) -> torch.Tensor:
+        """The rotation of a single token as a product: one operator in each layer instead of several."""
+        cos, sin = self.cos[self.positions[0]], self.sin[self.positions[0]]
+        return torch.diag(cos) + torch.diag(sin).roll(len(sin) // 2, 0)
+
     def rotate(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (tokens, heads, head_dim), rotated."""
+        if is_cpu_row(x):
+            return torch.matmul(x, self._matrix)
         cos, sin = self._angles
         return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..attention.base import AttentionBackend, Heads
-from ..layers.linear import FusedLinear, RMSNorm
+from ..layers.linear import FusedLinear, RMSNorm, pack_all
 from ..layers.rotary import Rotary, Rotation
 from .config import ModelConfig
 
@@ -84,12 +84,15 @@ class Decoder(nn.Module):
             self.lm_head.weight = self.embed_tokens
         self.rotary = Rotary(config.rope, config.head_dim, max_position, dtype, device)
 
+    @property
+    def weights(self) -> int:
+        """Weights that a token is multiplied with."""
+        return sum(module.size for module in self.modules() if isinstance(module, FusedLinear))
+
     def optimize(self) -> None:
         """Bring the loaded weights into the form that the device multiplies fastest. Nothing can be loaded after it."""
         if self.embed_tokens.device.type == "cpu" and torch.backends.mkldnn.is_available():
-            for module in self.modules():
-                if isinstance(module, FusedLinear):
-                    module.pack()
+            pack_all([module for module in self.modules() if isinstance(module, FusedLinear)])
 
     def forward(
         self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None, backend: AttentionBackend

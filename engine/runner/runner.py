@@ -7,6 +7,7 @@ is launched (forward, then sample) and collected later; on CPU everything is alr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..request import TokenLogprob
 from ..sampling.sampler import Sampled, Sampler, SamplingRows
 from .graphs import DecodeGraphs
 from .step import ON_DEVICE, Step
+from .threads import StepThreads
 
 
 @dataclass
@@ -48,6 +50,7 @@ class ModelRunner:
         self._attention = attention
         self._device = device
         self._graphs: DecodeGraphs | None = None
+        self._threads = StepThreads(model.weights) if device.type == "cpu" else None
         self.sampler = Sampler(slots, model.config.vocab_size, device)
         self._newest = torch.zeros(slots + 1, dtype=torch.int64, device=device)  # the last one is the padding's
 
@@ -77,7 +80,8 @@ class ModelRunner:
         if len(waiting):
             ids = ids.index_copy(0, waiting.long(), self._newest[slots].int())
         self._attention.prepare(layout)
-        return self._model(ids, positions, wanted if len(wanted) < len(ids) else None, self._attention)
+        with self._threads.of_step(len(ids)) if self._threads is not None else nullcontext():
+            return self._model(ids, positions, wanted if len(wanted) < len(ids) else None, self._attention)
 
     @torch.inference_mode()
     def sample(self, launched: Launched, allowed: torch.Tensor | None = None) -> None:
