@@ -14,6 +14,7 @@ from torch import nn
 from .functional import add_rms_norm, gated_linear, linear, row_linear, silu_mul
 
 _TRIALS = 8
+_COMPILED_ROWS = 64
 _SAMPLE = 256 * 2**20  # bytes of weights that are tried: more than caches hold
 _WORTH = 1.2  # times as fast is worth a second copy of the weight
 
@@ -92,7 +93,8 @@ def pack_all(layers: Sequence[FusedLinear]) -> None:
     rows go faster by the plain weight on some of them; there it is kept beside. For bf16 oneDNN has that order on CPUs
     with AVX-512 or AVX-NE-CONVERT only; elsewhere the weights stay as they are.
     """
-    if not layers or not _can_pack(layers[0].weight.dtype):
+    dtype = layers[0].weight.dtype
+    if not _can_pack(dtype):
         return
     ends = itertools.accumulate(layer.weight.nbytes for layer in layers)
     some = [layer for layer, end in zip(layers, ends, strict=True) if end - layer.weight.nbytes < _SAMPLE]
@@ -103,6 +105,7 @@ def pack_all(layers: Sequence[FusedLinear]) -> None:
     for layer in layers:
         layer.pack()
         layer.share_out() if keep else layer.drop_plain()
+    _compile(layers, dtype)
 
 
 def _rows_are_faster_plain(layers: Sequence[FusedLinear]) -> bool:
@@ -123,9 +126,18 @@ def _rows_are_faster_plain(layers: Sequence[FusedLinear]) -> bool:
 
 
 def _rounded(rows: int) -> int:
-    """The next of four sizes in each doubling: oneDNN compiles code for every size it meets, and keeps it for good."""
-    step = max(1, 1 << (rows - 1).bit_length() >> 3)
+    """The next of two sizes in each doubling: oneDNN compiles code for every size it meets, and keeps it for good."""
+    step = max(1, 1 << (rows - 1).bit_length() >> 2)
     return -(-rows // step) * step
+
+
+def _compile(layers: Sequence[FusedLinear], dtype: torch.dtype) -> None:
+    """Have the code for the sizes that decodes have made now, not within a request, one layer for each shape."""
+    sizes = sorted({_rounded(rows) for rows in range(1, _COMPILED_ROWS + 1)})
+    with torch.inference_mode():
+        for layer in {(layer.inputs, layer.outputs): layer for layer in layers}.values():
+            for rows in sizes:
+                layer(torch.zeros(rows, layer.inputs, dtype=dtype))
 
 
 def _can_pack(dtype: torch.dtype) -> bool:
