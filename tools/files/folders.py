@@ -52,8 +52,8 @@ def list_folder(root: Root, path: str) -> str:
     return text
 
 
-def make_folders(root: Root, path: str) -> None:
-    """Create a directory and the missing ones above it. That it exists already is fine.
+def make_folders(root: Root, path: str) -> list[str]:
+    """Create a directory and the missing ones above it. That it exists already is fine. Returns those it made.
 
     Raises:
         ToolError: something that is not a directory is in the way.
@@ -61,6 +61,7 @@ def make_folders(root: Root, path: str) -> None:
     parts = clean(path).split("/")
     if len(parts) > _DEEPEST:
         raise ToolError(f"the path has more than {_DEEPEST} levels. Use a shorter one.")
+    made: list[str] = []
     for depth in range(len(parts)):
         folder = "/".join(parts[: depth + 1])
         with told(path, missing=no_such_directory(folder)):
@@ -73,8 +74,10 @@ def make_folders(root: Root, path: str) -> None:
                 try:
                     with root.acting():
                         os.mkdir(name, 0o777, dir_fd=parent)
+                    made.append(folder)
                 except FileExistsError:  # made meanwhile, or a link to nowhere
                     os.close(root.open(folder, OPEN_DIRECTORY))
+    return made
 
 
 @contextmanager

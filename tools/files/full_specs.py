@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..spec import JsonObject, ToolSpec, parameters
+from ..spec import Annotations, JsonObject, ToolSpec, parameters
 from . import specs
 
 _READS = specs.LIST_DIRECTORY.annotations
@@ -27,19 +27,81 @@ def _extended(spec: ToolSpec, description: str, more: JsonObject) -> ToolSpec:
     )
 
 
+_VERSIONED: JsonObject = {
+    **_CONTENT,
+    "properties": {"content": {"type": "string"}, "version": {"type": "string"}},
+}
+_IF_VERSION: JsonObject = {
+    "type": "string",
+    "description": "Only if the file is still in this version, as get_file_info tells it",
+}
 _PAGES: JsonObject = {
     "offset": _count("Skip that many entries", 0),
     "limit": _count("At most that many entries (default 1000)", 1, 10_000),
 }
 
-READ_TEXT_FILE = _extended(
-    specs.READ_TEXT_FILE,
-    "Read a text file of the workspace, or some of its lines. A text that is cut ends with the line to continue from.",
-    {
-        "startLine": _count("First line, counted from 1"),
-        "endLine": _count("Last line"),
-        "lineNumbers": {"type": "boolean", "description": "Put its number and a tab before each line"},
-    },
+READ_TEXT_FILE = replace(
+    _extended(
+        specs.READ_TEXT_FILE,
+        "Read a text file of the workspace, or some of its lines. Where a text is cut it says how to continue.",
+        {
+            "startLine": _count("First line, counted from 1"),
+            "endLine": _count("Last line"),
+            "lineNumbers": {"type": "boolean", "description": "Put its number and a tab before each line"},
+        },
+    ),
+    output=_VERSIONED,
+)
+WRITE_FILE = replace(
+    _extended(
+        specs.WRITE_FILE,
+        "Create a text file or replace all of it. Refused if the file has changed since it was last read.",
+        {"ifVersion": _IF_VERSION},
+    ),
+    output=_VERSIONED,
+)
+EDIT_FILE = replace(
+    _extended(
+        specs.EDIT_FILE,
+        "Replace exact pieces of text in a file, all or none of them. Each oldText must occur exactly once unless "
+        "replaceAll is set. Returns a diff.",
+        {
+            "edits": {
+                "type": "array",
+                "minItems": 1,
+                "items": parameters(
+                    {
+                        "oldText": {"type": "string"},
+                        "newText": {"type": "string"},
+                        "replaceAll": {"type": "boolean", "description": "Replace every occurrence"},
+                    },
+                    ["oldText", "newText"],
+                ),
+            },
+            "ifVersion": _IF_VERSION,
+        },
+    ),
+    output=_VERSIONED,
+)
+APPLY_PATCH = ToolSpec(
+    "apply_patch",
+    "Add, update, move and delete several files at once, all or none of them. The patch:\n"
+    "*** Begin Patch\n"
+    "*** Update File: path\n"
+    "@@ a line above the change, where the lines are not unique without\n"
+    " context line\n"
+    "-old line\n"
+    "+new line\n"
+    "*** Add File: path\n"
+    "+content line\n"
+    "*** Delete File: path\n"
+    "*** End Patch\n"
+    "After the line `*** Update File: path`, `*** Move to: path` renames it.",
+    parameters(
+        {"patch": {"type": "string"}, "dryRun": {"type": "boolean", "description": "Only show the diff"}}, ["patch"]
+    ),
+    Annotations(destructive=True),
+    _CONTENT,
 )
 READ_MEDIA_FILE = replace(
     specs.READ_MEDIA_FILE,
@@ -75,6 +137,6 @@ DIRECTORY_TREE = _extended(
 )
 GET_FILE_INFO = replace(
     specs.GET_FILE_INFO,
-    description="Size, times, type and permissions of a file, directory or link.",
+    description="Size, times, type, permissions and version of a file, directory or link.",
 )
 LIST_ALLOWED_DIRECTORIES = specs.LIST_ALLOWED_DIRECTORIES

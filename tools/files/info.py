@@ -11,6 +11,7 @@ from ..spec import JsonObject, Tool, ToolContext, ToolResult
 from .beneath import Root, clean, told
 from .full_specs import GET_FILE_INFO, LIST_ALLOWED_DIRECTORIES
 from .result import content, in_thread, printable
+from .versions import version
 
 _KINDS = {
     stat.S_IFREG: "file",
@@ -59,6 +60,7 @@ def describe(root: Root, path: str) -> str:
         "accessed": _time(status.st_atime),
         "type": kind if target is None else f"link to {printable(target)}",
         "permissions": stat.filemode(status.st_mode),
+        "version": version(status),
     }
     return "\n".join(f"{name}: {value}" for name, value in facts.items())
 

@@ -8,12 +8,13 @@ from itertools import count
 
 from ..errors import ToolError
 from ..spec import JsonObject, Tool, ToolContext, ToolResult
-from .beneath import Root, opened
+from .beneath import Root, clean, opened
 from .full_specs import READ_TEXT_FILE
-from .read import read_text
-from .result import content, in_thread
+from .read import shown_end
+from .result import content, in_thread, versions
 from .specs import EMPTY_FILE
-from .text import SHOWN, decode
+from .text import SHOWN, decode, read_end
+from .versions import version
 
 _SCANNED = 256 << 20  # bytes that are looked through for a line
 _BLOCK = 1 << 18
@@ -27,18 +28,23 @@ class ReadTextLines(Tool):
         first, last = arguments.get("startLine"), arguments.get("endLine")
         numbered = arguments.get("lineNumbers", False)
         if tail:
-            if first or last or numbered:
-                raise ToolError("tail cannot be used with line numbers. Use get_file_info and startLine instead.")
-            text = await in_thread(context, read_text, path, head, tail)
-            return content(text.rstrip("\n") or EMPTY_FILE, text)
-        if head and (first or last):
+            if head or first or last or numbered:
+                raise ToolError("tail cannot be used with head or line numbers. Give one or the other.")
+            found = await in_thread(context, read_end, path, tail)
+            text, status = shown_end(found), found.status
+        elif head and (first or last):
             raise ToolError("head cannot be used with startLine or endLine. Give one or the other.")
-        text = await in_thread(context, read_lines, path, first or 1, last or head, numbered=numbered)
-        return content(text.rstrip("\n") or EMPTY_FILE, text)
+        else:
+            text, status = await in_thread(context, read_lines, path, first or 1, last or head, numbered=numbered)
+        versions(context).saw(clean(path), status)
+        return content(text.rstrip("\n") or EMPTY_FILE, text, version=version(status))
 
 
-def read_lines(root: Root, path: str, first: int, last: int | None = None, *, numbered: bool = False) -> str:
-    """Lines ``first`` to ``last`` (from 1, inclusive; None: to the end) as far as one result shows, and a note if cut.
+def read_lines(
+    root: Root, path: str, first: int, last: int | None = None, *, numbered: bool = False
+) -> tuple[str, os.stat_result]:
+    """Lines ``first`` to ``last`` (from 1, inclusive; None: to the end) as far as one result shows, with a note if cut,
+    and the stat of the file.
 
     A line ends at a line feed, as in editors and compilers, at no other character.
 
@@ -49,7 +55,10 @@ def read_lines(root: Root, path: str, first: int, last: int | None = None, *, nu
         raise ToolError(f"endLine {last} is before startLine {first}. Give a larger one.")
     with opened(root, path) as (fd, status):
         found = _scan(fd, first, last, path)
-        size = status.st_size
+    return _shown(found, path, first, status.st_size, numbered=numbered), status
+
+
+def _shown(found: _Found, path: str, first: int, size: int, *, numbered: bool) -> str:
     text = decode(found.data, path, found.whole)
     if not text and first > 1:
         raise ToolError(f"{path} has {found.lines} lines, no line {first}. Give a smaller startLine.")

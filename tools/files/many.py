@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ..errors import ToolError
 from ..spec import JsonObject, Tool, ToolContext, ToolResult, failure
-from .beneath import Root
+from .beneath import Root, clean
 from .full_specs import READ_MULTIPLE_FILES
 from .lines import read_lines
-from .result import content, in_thread
+from .result import content, in_thread, versions
 from .specs import EMPTY_FILE
 from .text import SHOWN
+from .versions import Versions
 
 _MOST = 100  # files of one call
 
@@ -18,10 +19,10 @@ class ReadMultipleFiles(Tool):
     spec = READ_MULTIPLE_FILES
 
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
-        return content(await in_thread(context, read_many, arguments["paths"]))
+        return content(await in_thread(context, read_many, versions(context), arguments["paths"]))
 
 
-def read_many(root: Root, paths: list[str]) -> str:
+def read_many(root: Root, known: Versions, paths: list[str]) -> str:
     """Every path with its text, or with why it could not be read; as many as one result shows.
 
     Raises:
@@ -33,9 +34,10 @@ def read_many(root: Root, paths: list[str]) -> str:
     size = 0
     for number, path in enumerate(paths):
         try:
-            text = read_lines(root, path, 1).rstrip("\n") or EMPTY_FILE
+            text, status = read_lines(root, path, 1)
+            text = text.rstrip("\n") or EMPTY_FILE
         except ToolError as error:
-            text = failure(str(error)).text
+            text, status = failure(str(error)).text, None
         part = f"{path}:\n{text}"
         size += len(part)
         if size > SHOWN and parts:
@@ -43,4 +45,6 @@ def read_many(root: Root, paths: list[str]) -> str:
             parts.append(f"[... not shown, since the result would be too long: {left}. Read them with another call.]")
             break
         parts.append(part)
+        if status:
+            known.saw(clean(path), status)
     return "\n---\n".join(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
@@ -10,11 +9,9 @@ from ..errors import ToolError
 from ..spec import JsonObject, Tool, ToolContext, ToolResult
 from .beneath import Root, clean, told
 from .folders import make_folders
-from .result import content, in_thread
+from .rename import rename_new
+from .result import content, in_turn
 from .specs import MOVE_FILE, already_exists, moved, no_such_file
-
-_NOREPLACE = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class MoveFile(Tool):
@@ -22,7 +19,7 @@ class MoveFile(Tool):
 
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
         source, destination = arguments["source"], arguments["destination"]
-        await in_thread(context, move, source, destination)
+        await in_turn(context, move, source, destination)
         return content(moved(source, destination))
 
 
@@ -45,7 +42,7 @@ def move(root: Root, source: str, destination: str) -> None:
     ):
         try:
             with root.acting():
-                _rename(from_folder, old, to_folder, new)
+                rename_new(from_folder, old, to_folder, new)
         except FileNotFoundError:
             raise ToolError(no_such_file(source)) from None
         except FileExistsError:
@@ -54,19 +51,3 @@ def move(root: Root, source: str, destination: str) -> None:
             if error.errno == errno.EINVAL:
                 raise ToolError(f"{source} cannot be moved into itself. Choose another destination.") from error
             raise
-
-
-def _rename(from_folder: int, old: str, to_folder: int, new: str) -> None:
-    if _libc.renameat2(from_folder, os.fsencode(old), to_folder, os.fsencode(new), _NOREPLACE) == 0:
-        return
-    code = ctypes.get_errno()
-    if code != errno.EINVAL:
-        raise OSError(code, os.strerror(code))
-    # A file system without RENAME_NOREPLACE (or a move into itself, which rename refuses too): look first. What comes
-    # between the look and the rename can be replaced, within the workspace.
-    try:
-        os.stat(new, dir_fd=to_folder, follow_symlinks=False)
-    except FileNotFoundError:
-        os.rename(old, new, src_dir_fd=from_folder, dst_dir_fd=to_folder)
-    else:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))

@@ -23,11 +23,11 @@ def read_text(root: Root, path: str, head: int | None = None, tail: int | None =
     if head and tail:
         raise ToolError("head and tail cannot be used together. Give one of them.")
     if tail:
-        return _shown_end(read_end(root, path, tail))
+        return shown_end(read_end(root, path, tail))
     found = read_start(root, path)
     if head:
         lines = found.text.splitlines(keepends=True)
-        found = Content("".join(lines[:head]), found.complete or len(lines) > head, found.size)
+        found = Content("".join(lines[:head]), found.complete or len(lines) > head, found.status)
     return _shown_start(found)
 
 
@@ -38,7 +38,8 @@ def _shown_start(found: Content) -> str:
     return f"{found.text[:SHOWN]}\n{note}Use python to read the rest.]"
 
 
-def _shown_end(found: Content) -> str:
+def shown_end(found: Content) -> str:
+    """Its text, or as much of the end as one result shows."""
     if len(found.text) <= SHOWN:
         return found.text
     note = f"[... cut here: the last {SHOWN} characters are shown, the file has {found.size} bytes. "

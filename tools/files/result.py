@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from ..spec import ToolContext, ToolResult
 from .beneath import Root
+from .versions import Versions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,9 +25,32 @@ async def in_thread(
     return await asyncio.to_thread(work, context.session.files, *args, **kwargs)
 
 
-def content(text: str, structured: str | None = None) -> ToolResult:
-    """A result whose structured form is ``{"content": ...}``, the same text if ``structured`` is not given."""
-    return ToolResult(text=text, structured={"content": text if structured is None else structured})
+async def in_turn(
+    context: ToolContext, work: Callable[Concatenate[Root, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """As :func:`in_thread`, for work that writes: one after the other, so that no edit is lost to another."""
+    turn = versions(context).turn
+
+    def wait_and_work(root: Root, *args: P.args, **kwargs: P.kwargs) -> T:
+        with turn:
+            return work(root, *args, **kwargs)
+
+    return await in_thread(context, wait_and_work, *args, **kwargs)
+
+
+def versions(context: ToolContext) -> Versions:
+    """What this session's tools know of its files."""
+    return context.session.keep(Versions, Versions)
+
+
+def content(text: str, structured: str | None = None, *, version: str | None = None) -> ToolResult:
+    """A result whose structured form is ``{"content": ...}``, the same text if ``structured`` is not given.
+
+    Args:
+        version: of the file that was read or written, for tools whose output schema has it.
+    """
+    known = {"content": text if structured is None else structured}
+    return ToolResult(text=text, structured=known if version is None else {**known, "version": version})
 
 
 def printable(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..spec import Tool
 from .binary import ReadBinaryFile
+from .checked import CheckedEditFile, CheckedWriteFile
 from .edit import EditFile
 from .folders import CreateDirectory, ListDirectory
 from .info import GetFileInfo, ListAllowedDirectories
@@ -12,6 +13,7 @@ from .listing import DirectoryTree, ListDirectoryPages, ListDirectoryWithSizes
 from .many import ReadMultipleFiles
 from .media import ReadMediaFile
 from .move import MoveFile
+from .patch import ApplyPatch
 from .read import ReadTextFile
 from .search import SearchFiles
 from .write import WriteFile
@@ -29,8 +31,9 @@ def full_file_tools() -> list[Tool]:
         ReadMediaFile(),
         ReadMultipleFiles(),
         ReadBinaryFile(),
-        WriteFile(),
-        EditFile(),
+        CheckedWriteFile(),
+        CheckedEditFile(),
+        ApplyPatch(),
         CreateDirectory(),
         ListDirectoryPages(),
         ListDirectoryWithSizes(),

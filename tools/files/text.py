@@ -21,14 +21,19 @@ class Content:
     Args:
         text: the text, without a byte order mark.
         complete: nothing of the file is missing.
-        size: bytes of the whole file, as its directory says.
         bom: the file starts with a byte order mark.
+        status: of the file when it was read.
     """
 
     text: str
     complete: bool
-    size: int
+    status: os.stat_result
     bom: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file, as its directory says."""
+        return self.status.st_size
 
 
 def read_start(root: Root, path: str, limit: int = READ_LIMIT) -> Content:
@@ -40,13 +45,13 @@ def read_start(root: Root, path: str, limit: int = READ_LIMIT) -> Content:
     with opened(root, path) as (fd, status):
         data = read_bytes(fd, limit + 1)
     complete = len(data) <= limit
-    return Content(decode(data[:limit], path, complete), complete, status.st_size, data.startswith(codecs.BOM_UTF8))
+    return Content(decode(data[:limit], path, complete), complete, status, data.startswith(codecs.BOM_UTF8))
 
 
 def read_end(root: Root, path: str, lines: int) -> Content:
     """The file's last lines, at most READ_LIMIT bytes of them. Raises as :func:`read_start`."""
     with opened(root, path) as (fd, status):
-        size = position = status.st_size
+        position = status.st_size
         data = b""
         # One line end more than lines: the last one may or may not close the last line.
         while position > 0 and data.count(b"\n") <= lines and len(data) < READ_LIMIT:
@@ -57,7 +62,7 @@ def read_end(root: Root, path: str, lines: int) -> Content:
     tail = b"".join(kept)
     if position > 0 and len(tail) == len(data):  # starts inside a line: skip the rest of a character
         tail = tail.lstrip(bytes(range(0x80, 0xC0)))
-    return Content(decode(tail, path, complete=True), position == 0 and len(tail) == len(data), size)
+    return Content(decode(tail, path, complete=True), position == 0 and len(tail) == len(data), status)
 
 
 def read_bytes(fd: int, limit: int) -> bytes:
