@@ -176,8 +176,9 @@ class _Output:
         return self._pieces[-1].finish_reason is not None
 
     def completion(self) -> Completion:
-        self._pieces += map(self._text.take, self._tokens)
-        self._tokens = []
+        if self._tokens:
+            self._pieces.append(self._text.take(_joined(self._tokens)))
+            self._tokens = []
         last = self._pieces[-1]
         assert last.finish_reason is not None
         return Completion(
@@ -187,6 +188,15 @@ class _Output:
             last.stop_reason,
             [logprob for piece in self._pieces for logprob in piece.logprobs or []] or None,
         )
+
+
+def _joined(outputs: list[TokenOutput]) -> TokenOutput:
+    """All of a request's outputs as one."""
+    return msgspec.structs.replace(
+        outputs[-1],
+        token_ids=[token for output in outputs for token in output.token_ids],
+        logprobs=[logprob for output in outputs for logprob in output.logprobs or []] or None,
+    )
 
 
 def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

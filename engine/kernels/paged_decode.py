@@ -3,7 +3,8 @@
 """Attention of one query a sequence over a paged cache, split along the sequence (Flash-Decoding).
 
 The loads of keys and values are all that counts: every program streams a stretch of one sequence's pages for one
-key/value head and serves that head's whole group of queries from it. A second kernel joins the stretches.
+key/value head and serves that head's whole group of queries from it. The last program of a row and head to finish joins
+the stretches.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ _LOG2E = tl.constexpr(1.4426950408889634)
 
 @jit
 def _decode(
-    q_ptr, keys_ptr, values_ptr, starts_ptr, pages_ptr, lengths_ptr, out_ptr, partial_ptr, stats_ptr,
+    q_ptr, keys_ptr, values_ptr, starts_ptr, pages_ptr, lengths_ptr, out_ptr, partial_ptr, stats_ptr, finished_ptr,
     scale, v_scale, splits,
     KV: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
-    BLOCK: tl.constexpr, SPLIT: tl.constexpr,
+    BLOCK: tl.constexpr, SPLITS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
     head = tl.program_id(1)
@@ -30,6 +31,9 @@ def _decode(
     length = tl.load(lengths_ptr + row)
     blocks = tl.cdiv(length, BLOCK)
     share = tl.cdiv(blocks, splits)
+    used = tl.cdiv(blocks, share)
+    if split >= used:
+        return
     begin = split * share * BLOCK
     end = tl.minimum(length, begin + share * BLOCK)
     group = tl.arange(0, ROWS)
@@ -57,44 +61,45 @@ def _decode(
         mixed = mixed * faded[:, None] + tl.dot(weights.to(q.dtype), v)
         most = highest
     mixed *= v_scale
-    if SPLIT:
-        place_of = (row * KV + head) * splits + split
-        inside = group < GROUP
+    pair = (row * KV + head).to(tl.int64)
+    inside = group < GROUP
+    if SPLITS > 1 and used > 1:
+        place_of = pair * splits + split
         tl.store(partial_ptr + (place_of * GROUP + group[:, None]) * DIM + dim[None, :], mixed, inside[:, None])
         tl.store(stats_ptr + (place_of * GROUP + group) * 2, most, inside)
         tl.store(stats_ptr + (place_of * GROUP + group) * 2 + 1, total, inside)
+        tl.debug_barrier()  # all of this program's stores come before its count
+        if tl.atomic_add(finished_ptr + pair, 1, sem="acq_rel") < used - 1:
+            return
+        tl.store(finished_ptr + pair, 0)  # for the next launch
+        stretch = tl.arange(0, SPLITS)
+        there = stretch < used
+        for member in tl.static_range(GROUP):
+            place = (pair * splits + stretch) * GROUP + member
+            tops = tl.load(stats_ptr + place * 2, there, other=-float("inf"), cache_modifier=".cg")
+            totals = tl.load(stats_ptr + place * 2 + 1, there, other=0.0, cache_modifier=".cg")
+            weight = tl.exp2(tops - tl.max(tops, 0))
+            parts = tl.load(
+                partial_ptr + place[:, None] * DIM + dim[None, :], there[:, None], other=0.0, cache_modifier=".cg"
+            )
+            joined = tl.sum(parts * weight[:, None], 0) / tl.sum(totals * weight, 0)
+            tl.store(out_ptr + (pair * GROUP + member) * DIM + dim, joined.to(out_ptr.dtype.element_ty))
     else:
-        target = out_ptr + (row * KV + head) * GROUP * DIM
+        target = out_ptr + pair * GROUP * DIM
         mixed = mixed / total[:, None]
-        tl.store(
-            target + group[:, None] * DIM + dim[None, :], mixed.to(out_ptr.dtype.element_ty), (group < GROUP)[:, None]
-        )
-
-
-@jit
-def _join(partial_ptr, stats_ptr, out_ptr, splits, GROUP: tl.constexpr, DIM: tl.constexpr, SPLITS: tl.constexpr):
-    pair = tl.program_id(0).to(tl.int64)  # of row and key/value head
-    member = tl.program_id(1)
-    split = tl.arange(0, SPLITS)
-    dim = tl.arange(0, DIM)
-    there = split < splits
-    place = (pair * splits + split) * GROUP + member
-    most = tl.load(stats_ptr + place * 2, there, other=-float("inf"))
-    total = tl.load(stats_ptr + place * 2 + 1, there, other=0.0)
-    highest = tl.max(most, 0)
-    weight = tl.where(total > 0, tl.exp2(most - highest), 0.0)
-    mixed = tl.load(partial_ptr + place[:, None] * DIM + dim[None, :], there[:, None], other=0.0)
-    joined = tl.sum(mixed * weight[:, None], 0) / tl.sum(total * weight, 0)
-    tl.store(out_ptr + (pair * GROUP + member) * DIM + dim, joined.to(out_ptr.dtype.element_ty))
+        tl.store(target + group[:, None] * DIM + dim[None, :], mixed.to(out_ptr.dtype.element_ty), inside[:, None])
 
 
 class DecodeWorkspace:
-    """Room for the partial results of at most ``programs`` (row, head, split) triples; one for all layers."""
+    """Room for the partial results of at most ``programs`` (row, head, split) triples, and for counting how many of a
+    (row, head) pair have finished; one for all layers.
+    """
 
     def __init__(self, programs: int, group: int, head_dim: int, device: torch.device) -> None:
         self.programs = programs
         self.partial = torch.empty(programs * group * head_dim, dtype=torch.float32, device=device)
         self.stats = torch.empty(programs * group * 2, dtype=torch.float32, device=device)
+        self.finished = torch.zeros(programs, dtype=torch.int32, device=device)
 
 
 def paged_decode(
@@ -125,14 +130,9 @@ def paged_decode(
     out = q.new_empty(rows, heads * dim)
     block = max(page, 64 if dim <= 128 else 32)
     _decode[(rows, kv, splits)](
-        q, keys, values, starts, pages, lengths, out, workspace.partial, workspace.stats,
+        q, keys, values, starts, pages, lengths, out, workspace.partial, workspace.stats, workspace.finished,
         dim**-0.5 * _LOG2E.value * k_scale, v_scale, splits,
         KV=kv, GROUP=group, ROWS=max(16, triton.next_power_of_2(group)), DIM=dim, PAGE=page, BLOCK=block,
-        SPLIT=splits > 1, num_warps=4, num_stages=3,
+        SPLITS=triton.next_power_of_2(splits), num_warps=4, num_stages=3,
     )  # fmt: skip
-    if splits > 1:
-        _join[(rows * kv, group)](
-            workspace.partial, workspace.stats, out, splits,
-            GROUP=group, DIM=dim, SPLITS=triton.next_power_of_2(splits), num_warps=2,
-        )  # fmt: skip
     return out

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import torch
+import triton
 import triton.language as tl
 
 from .jit import jit
+
+_FEW = 512  # tokens
+_HEADS = 8
 
 
 @jit
@@ -13,42 +17,45 @@ def _rotate_store(
     heads_ptr, norm_ptr, cos_ptr, sin_ptr, positions_ptr, slots_ptr, q_ptr, keys_ptr, values_ptr,
     eps, k_scale, v_scale,
     Q: tl.constexpr, KV: tl.constexpr, DIM: tl.constexpr, HALF: tl.constexpr, PAGE: tl.constexpr,
-    HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr,
+    HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr, HEADS: tl.constexpr,
 ):  # fmt: skip
     token = tl.program_id(0).to(tl.int64)
-    head = tl.program_id(1)
+    head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)
     half = tl.arange(0, HALF)
-    source = heads_ptr + (token * (Q + 2 * KV) + head) * DIM
-    first = tl.load(source + half).to(tl.float32)
-    second = tl.load(source + HALF + half).to(tl.float32)
+    there = (head < Q + 2 * KV)[:, None]
+    turns = (head < Q + KV)[:, None]
+    at = head[:, None] * DIM + half[None, :]
+    source = heads_ptr + token * (Q + 2 * KV) * DIM
+    first = tl.load(source + at, there, other=0.0).to(tl.float32)
+    second = tl.load(source + HALF + at, there, other=0.0).to(tl.float32)
     slot = tl.load(slots_ptr + token).to(tl.int64)
-    if head < Q + KV:
-        if HAS_NORM:
-            scale = tl.rsqrt((tl.sum(first * first, 0) + tl.sum(second * second, 0)) / DIM + eps)
-            first *= scale * tl.load(norm_ptr + head * DIM + half).to(tl.float32)
-            second *= scale * tl.load(norm_ptr + head * DIM + HALF + half).to(tl.float32)
-        position = tl.load(positions_ptr + token).to(tl.int64)
-        cos = tl.load(cos_ptr + position * DIM + half).to(tl.float32)
-        sin = tl.load(sin_ptr + position * DIM + HALF + half).to(tl.float32)
-        first, second = first * cos - second * sin, second * cos + first * sin
-    if head < Q:
-        target = q_ptr + (token * Q + head) * DIM
-        tl.store(target + half, first.to(q_ptr.dtype.element_ty))
-        tl.store(target + HALF + half, second.to(q_ptr.dtype.element_ty))
-    else:
-        is_key = head < Q + KV
-        kv_head = tl.where(is_key, head - Q, head - Q - KV)
-        place = ((slot // PAGE) * KV + kv_head) * PAGE * DIM + (slot % PAGE) * DIM
-        if QUANTIZE:
-            inverse = 1.0 / tl.where(is_key, k_scale, v_scale)
-            first = tl.clamp(first * inverse, -448.0, 448.0)
-            second = tl.clamp(second * inverse, -448.0, 448.0)
-        if is_key:
-            tl.store(keys_ptr + place + half, first.to(keys_ptr.dtype.element_ty))
-            tl.store(keys_ptr + place + HALF + half, second.to(keys_ptr.dtype.element_ty))
-        else:
-            tl.store(values_ptr + place + half, first.to(values_ptr.dtype.element_ty))
-            tl.store(values_ptr + place + HALF + half, second.to(values_ptr.dtype.element_ty))
+    position = tl.load(positions_ptr + token).to(tl.int64)
+    cos = tl.load(cos_ptr + position * DIM + half).to(tl.float32)[None, :]
+    sin = tl.load(sin_ptr + position * DIM + HALF + half).to(tl.float32)[None, :]
+    normed, other = first, second
+    if HAS_NORM:
+        scale = tl.rsqrt((tl.sum(first * first, 1) + tl.sum(second * second, 1)) / DIM + eps)[:, None]
+        normed = first * scale * tl.load(norm_ptr + at, turns, other=0.0).to(tl.float32)
+        other = second * scale * tl.load(norm_ptr + HALF + at, turns, other=0.0).to(tl.float32)
+    first = tl.where(turns, normed * cos - other * sin, first)
+    second = tl.where(turns, other * cos + normed * sin, second)
+    is_query = (head < Q)[:, None]
+    target = q_ptr + token * Q * DIM + at
+    tl.store(target, first.to(q_ptr.dtype.element_ty), is_query)
+    tl.store(target + HALF, second.to(q_ptr.dtype.element_ty), is_query)
+    kv_head = tl.where(head < Q + KV, head - Q, head - Q - KV)
+    place = ((slot // PAGE) * KV + kv_head) * PAGE * DIM + (slot % PAGE) * DIM
+    if QUANTIZE:
+        inverse = 1.0 / tl.where(turns, k_scale, v_scale)
+        first = tl.clamp(first * inverse, -448.0, 448.0)
+        second = tl.clamp(second * inverse, -448.0, 448.0)
+    is_key = turns & (head >= Q)[:, None]
+    is_value = there & (head >= Q + KV)[:, None]
+    target = place[:, None] + half[None, :]
+    tl.store(keys_ptr + target, first.to(keys_ptr.dtype.element_ty), is_key)
+    tl.store(keys_ptr + target + HALF, second.to(keys_ptr.dtype.element_ty), is_key)
+    tl.store(values_ptr + target, first.to(values_ptr.dtype.element_ty), is_value)
+    tl.store(values_ptr + target + HALF, second.to(values_ptr.dtype.element_ty), is_value)
 
 
 def rotate_store(
@@ -79,9 +86,12 @@ def rotate_store(
     _, kv, page, _ = keys.shape
     q = heads.new_empty(tokens, num_q, dim)
     if tokens:
-        _rotate_store[(tokens, all_heads)](
+        # Single tokens are spread over many programs; of thousands, each takes one whole.
+        together = _HEADS if tokens <= _FEW else triton.next_power_of_2(all_heads)
+        _rotate_store[(tokens, triton.cdiv(all_heads, together))](
             heads, norm if norm is not None else heads, cos, sin, positions, slots, q, keys, values,
             eps, k_scale, v_scale, Q=num_q, KV=kv, DIM=dim, HALF=dim // 2, PAGE=page,
-            HAS_NORM=norm is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn, num_warps=1,
+            HAS_NORM=norm is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn,
+            HEADS=together, num_warps=max(1, min(8, together // 4)),
         )  # fmt: skip
     return q

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 _FEW = (1, 2, 4)  # rows of a product that has its own kernel on CUDA
+_MOST_NORMED = 4096  # inputs of one that norms them too
 
 
 def add_rms_norm(
@@ -64,6 +65,25 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
 
         return small_linear.small_linear(x, weight, bias)
     return F.linear(x, weight, bias)
+
+
+def normed_linear(
+    x: torch.Tensor,
+    residual: torch.Tensor | None,
+    norm: torch.Tensor,
+    eps: float,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    *,
+    gated: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`linear` or :func:`gated_linear` of :func:`add_rms_norm`, and the sum; in one kernel for a few rows."""
+    if x.is_cuda and x.shape[0] in _FEW and x.shape[1] <= _MOST_NORMED:
+        from ..kernels import small_linear
+
+        return small_linear.normed_linear(x, residual, norm, eps, weight, bias, gated=gated)
+    x, summed = add_rms_norm(x, residual, norm, eps)
+    return (gated_linear if gated else linear)(x, weight, bias), summed
 
 
 def row_linear(x: torch.Tensor, parts: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .functional import add_rms_norm, gated_linear, linear, row_linear, silu_mul
+from .functional import add_rms_norm, gated_linear, linear, normed_linear, row_linear, silu_mul
 
 _TRIALS = 8
 _COMPILED_ROWS = 64
@@ -60,6 +60,22 @@ class FusedLinear(nn.Module):
         """The product of a single row with the plain weight on CPU; :meth:`share_out` comes before."""
         assert self._parts is not None
         return row_linear(x, self._parts, self.bias)
+
+    def after(self, norm: RMSNorm, x: torch.Tensor, residual: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The product with the norm of ``x + residual``, and that sum; ``residual`` may be overwritten."""
+        if self._packed is None:
+            return normed_linear(x, residual, norm.weight, norm.eps, self.weight, self.bias)
+        x, summed = norm(x, residual)
+        return self(x), summed
+
+    def gated_after(
+        self, norm: RMSNorm, x: torch.Tensor, residual: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same with :meth:`gated`."""
+        if self._packed is None:
+            return normed_linear(x, residual, norm.weight, norm.eps, self.weight, self.bias, gated=True)
+        x, summed = norm(x, residual)
+        return self.gated(x), summed
 
     def packed(self, x: torch.Tensor) -> torch.Tensor:
         """The product with the packed weight; :meth:`pack` comes before."""

@@ -32,8 +32,9 @@ class Attention(nn.Module):
         norm = torch.empty(self.num_q + self.num_kv, config.head_dim) if config.qk_norm else None
         self.qk_norm = nn.Parameter(norm, requires_grad=False) if norm is not None else None
 
-    def forward(self, x: torch.Tensor, rotation: Rotation, backend: AttentionBackend) -> torch.Tensor:
-        projected = self.qkv_proj(x).view(x.shape[0], -1, self.head_dim)
+    def forward(self, projected: torch.Tensor, rotation: Rotation, backend: AttentionBackend) -> torch.Tensor:
+        """``projected`` is what :attr:`qkv_proj` gave, (tokens, all heads * head_dim)."""
+        projected = projected.view(projected.shape[0], -1, self.head_dim)
         heads = Heads(projected, self.num_q, self.num_kv, self.qk_norm, self.eps, rotation)
         return self.o_proj(backend.forward(self.layer, heads))
 
@@ -46,9 +47,6 @@ class MLP(nn.Module):
         inner = config.intermediate_size
         self.gate_up_proj = FusedLinear(config.hidden_size, (inner, inner), config.mlp_bias)
         self.down_proj = FusedLinear(inner, (config.hidden_size,), config.mlp_bias)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.down_proj(self.gate_up_proj.gated(x))
 
 
 class Layer(nn.Module):
@@ -64,10 +62,11 @@ class Layer(nn.Module):
     def forward(
         self, x: torch.Tensor, residual: torch.Tensor | None, rotation: Rotation, backend: AttentionBackend
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        x, summed = self.input_layernorm(x, residual)
-        x = self.self_attn(x, rotation, backend)
-        x, summed = self.post_attention_layernorm(x, summed)
-        return self.mlp(x), summed
+        attention, mlp = self.self_attn, self.mlp
+        projected, summed = attention.qkv_proj.after(self.input_layernorm, x, residual)
+        x = attention(projected, rotation, backend)
+        inner, summed = mlp.gate_up_proj.gated_after(self.post_attention_layernorm, x, summed)
+        return mlp.down_proj(inner), summed
 
 
 class Decoder(nn.Module):
