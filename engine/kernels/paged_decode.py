@@ -63,31 +63,30 @@ def _decode(
     mixed *= v_scale
     pair = (row * KV + head).to(tl.int64)
     inside = group < GROUP
-    if SPLITS > 1 and used > 1:
-        place_of = pair * splits + split
-        tl.store(partial_ptr + (place_of * GROUP + group[:, None]) * DIM + dim[None, :], mixed, inside[:, None])
-        tl.store(stats_ptr + (place_of * GROUP + group) * 2, most, inside)
-        tl.store(stats_ptr + (place_of * GROUP + group) * 2 + 1, total, inside)
-        tl.debug_barrier()  # all of this program's stores come before its count
-        if tl.atomic_add(finished_ptr + pair, 1, sem="acq_rel") < used - 1:
-            return
-        tl.store(finished_ptr + pair, 0)  # for the next launch
-        stretch = tl.arange(0, SPLITS)
-        there = stretch < used
-        for member in tl.static_range(GROUP):
-            place = (pair * splits + stretch) * GROUP + member
-            tops = tl.load(stats_ptr + place * 2, there, other=-float("inf"), cache_modifier=".cg")
-            totals = tl.load(stats_ptr + place * 2 + 1, there, other=0.0, cache_modifier=".cg")
-            weight = tl.exp2(tops - tl.max(tops, 0))
-            parts = tl.load(
-                partial_ptr + place[:, None] * DIM + dim[None, :], there[:, None], other=0.0, cache_modifier=".cg"
-            )
-            joined = tl.sum(parts * weight[:, None], 0) / tl.sum(totals * weight, 0)
-            tl.store(out_ptr + (pair * GROUP + member) * DIM + dim, joined.to(out_ptr.dtype.element_ty))
-    else:
+    if SPLITS == 1:
         target = out_ptr + pair * GROUP * DIM
         mixed = mixed / total[:, None]
         tl.store(target + group[:, None] * DIM + dim[None, :], mixed.to(out_ptr.dtype.element_ty), inside[:, None])
+    else:
+        mine = (pair * splits + split) * GROUP + group
+        tl.store(partial_ptr + mine[:, None] * DIM + dim[None, :], mixed, inside[:, None])
+        tl.store(stats_ptr + mine * 2, most, inside)
+        tl.store(stats_ptr + mine * 2 + 1, total, inside)
+        tl.debug_barrier()  # all of this program's stores come before its count
+        if tl.atomic_add(finished_ptr + pair, 1, sem="acq_rel") == used - 1:
+            tl.store(finished_ptr + pair, 0)  # for the next launch
+            stretch = tl.arange(0, SPLITS)
+            there = stretch < used
+            for member in tl.static_range(GROUP):
+                theirs = (pair * splits + stretch) * GROUP + member
+                tops = tl.load(stats_ptr + theirs * 2, there, other=-float("inf"), cache_modifier=".cg")
+                totals = tl.load(stats_ptr + theirs * 2 + 1, there, other=0.0, cache_modifier=".cg")
+                weight = tl.exp2(tops - tl.max(tops, 0))
+                parts = tl.load(
+                    partial_ptr + theirs[:, None] * DIM + dim[None, :], there[:, None], other=0.0, cache_modifier=".cg"
+                )
+                joined = tl.sum(parts * weight[:, None], 0) / tl.sum(totals * weight, 0)
+                tl.store(out_ptr + (pair * GROUP + member) * DIM + dim, joined.to(out_ptr.dtype.element_ty))
 
 
 class DecodeWorkspace:

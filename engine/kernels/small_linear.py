@@ -65,18 +65,15 @@ def small_linear(
 @jit
 def _normed_linear(
     x_ptr, residual_ptr, norm_ptr, weight_ptr, bias_ptr, out_ptr, summed_ptr, inputs, outputs, eps,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, HAS_RESIDUAL: tl.constexpr, HAS_BIAS: tl.constexpr,
-    GATED: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, HAS_RESIDUAL: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    column = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = column < outputs
+    column = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, BLOCK)
     mask = place < inputs
-    both = inside[:, None] & mask[None, :]
     # The weights are asked for first: they come from far, and what follows needs only the few values of x.
-    weight = tl.load(weight_ptr + column[:, None] * inputs + place[None, :], both, other=0.0)
+    weight = tl.load(weight_ptr + column * inputs + place, mask, other=0.0)
     if GATED:
-        other = tl.load(weight_ptr + (outputs + column)[:, None] * inputs + place[None, :], both, other=0.0)
+        other = tl.load(weight_ptr + (outputs + column) * inputs + place, mask, other=0.0)
     norm = tl.load(norm_ptr + place, mask, other=0.0).to(tl.float32)
     for row in tl.static_range(ROWS):
         x = tl.load(x_ptr + row * inputs + place, mask, other=0.0).to(tl.float32)
@@ -84,21 +81,21 @@ def _normed_linear(
             x += tl.load(residual_ptr + row * inputs + place, mask, other=0.0).to(tl.float32)
             # Rounded here and below as it would be between kernels.
             summed = x.to(out_ptr.dtype.element_ty)
-            if tl.program_id(0) == 0:
+            if column == 0:
                 tl.store(summed_ptr + row * inputs + place, summed, mask)
             x = summed.to(tl.float32)
         scale = tl.rsqrt(tl.sum(x * x, 0) / inputs + eps)
         x = (x * scale * norm).to(out_ptr.dtype.element_ty).to(tl.float32)
-        result = tl.sum(weight.to(tl.float32) * x[None, :], 1)
+        result = tl.sum(weight.to(tl.float32) * x, 0)
         if HAS_BIAS:
-            result += tl.load(bias_ptr + column, inside, other=0.0).to(tl.float32)
+            result += tl.load(bias_ptr + column).to(tl.float32)
         if GATED:
-            up = tl.sum(other.to(tl.float32) * x[None, :], 1)
+            up = tl.sum(other.to(tl.float32) * x, 0)
             if HAS_BIAS:
-                up += tl.load(bias_ptr + outputs + column, inside, other=0.0).to(tl.float32)
+                up += tl.load(bias_ptr + outputs + column).to(tl.float32)
             result = result.to(out_ptr.dtype.element_ty).to(tl.float32)
             result = result * tl.sigmoid(result) * up.to(out_ptr.dtype.element_ty).to(tl.float32)
-        tl.store(out_ptr + row * outputs + column, result.to(out_ptr.dtype.element_ty), inside)
+        tl.store(out_ptr + row * outputs + column, result.to(out_ptr.dtype.element_ty))
 
 
 def normed_linear(
@@ -120,10 +117,9 @@ def normed_linear(
     outputs = weight.shape[0] // (2 if gated else 1)
     out = x.new_empty(rows, outputs)
     summed = torch.empty_like(x) if residual is not None else x
-    columns = 2 if gated else 4
-    _normed_linear[(triton.cdiv(outputs, columns),)](
+    _normed_linear[(outputs,)](
         x, residual if residual is not None else x, norm, weight, bias if bias is not None else weight, out, summed,
-        inputs, outputs, eps, ROWS=rows, COLUMNS=columns, HAS_RESIDUAL=residual is not None,
+        inputs, outputs, eps, ROWS=rows, HAS_RESIDUAL=residual is not None,
         HAS_BIAS=bias is not None, GATED=gated, BLOCK=triton.next_power_of_2(inputs), num_warps=4,
     )  # fmt: skip
     return out, summed
