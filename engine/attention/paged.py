@@ -164,29 +164,35 @@ class PagedAttention(AttentionBackend):
         return [rows[order], starts[order], np.concatenate(([0], np.cumsum(counts)))]
 
     def forward(self, layer: int, heads: Heads) -> torch.Tensor:
-        from ..kernels.rotate_store import rotate_store
-
         keys, values = self.cache[layer]
-        rotation = heads.rotation
-        q = rotate_store(
-            heads.projected, heads.norm, heads.eps, rotation.cos, rotation.sin, rotation.positions, self._slots,
-            keys, values, heads.num_q,
-        )  # fmt: skip
         decodes = self._decodes
         if not self._chunks:
-            return self.attend_decodes(q, keys, values)
+            return self.attend_decodes(heads, heads.projected, keys, values)
+        attended = self.attend_chunks(self._store_chunks(heads, keys, values), keys, values)
         if not decodes:
-            return self.attend_chunks(q, keys, values)
-        return torch.cat(
-            (self.attend_decodes(q[:decodes], keys, values), self.attend_chunks(q[decodes:], keys, values))
-        )
+            return attended
+        return torch.cat((self.attend_decodes(heads, heads.projected[:decodes], keys, values), attended))
 
-    def attend_decodes(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """(decodes, heads, head_dim) to (decodes, heads * head_dim)."""
+    def attend_decodes(
+        self, heads: Heads, projected: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        """The decode rows' part ``projected`` of the heads, from norms to (decodes, heads * head_dim)."""
         from ..kernels.paged_decode import paged_decode
 
+        rotation = heads.rotation
         return paged_decode(
-            q, keys, values, self._starts, self._pages, self._lengths, self._splits, self._workspace
+            projected, heads.norm, heads.eps, rotation.cos, rotation.sin, self._slots, keys, values, self._starts,
+            self._pages, self._lengths, self._splits, self._workspace,
+        )  # fmt: skip
+
+    def _store_chunks(self, heads: Heads, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Queries of the prefill rows, ready for attention; their keys and values are in the cache."""
+        from ..kernels.rotate_store import rotate_store
+
+        rotation, first = heads.rotation, self._decodes
+        return rotate_store(
+            heads.projected[first:], heads.norm, heads.eps, rotation.cos, rotation.sin, rotation.positions[first:],
+            self._slots[first:], keys, values, heads.num_q,
         )  # fmt: skip
 
     def attend_chunks(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -108,9 +108,7 @@ def test_rotate_store(has_norm, num_q, kv):
     tokens, dim, page = 6, 64, 4
     heads = randn(tokens, num_q + 2 * kv, dim)
     norm = randn(num_q + kv, dim) if has_norm else None
-    angles = torch.rand(100, dim // 2, device=DEVICE) * 6
-    cos = torch.cat((angles.cos(), angles.cos()), -1)
-    sin = torch.cat((-angles.sin(), angles.sin()), -1)
+    cos, sin = rotation(100, dim)
     positions = torch.tensor([0, 5, 99, 3, 4, 7], dtype=torch.int32, device=DEVICE)
     slots = torch.tensor([3, 11, 4, 5, 6, 0], dtype=torch.int32, device=DEVICE)
     keys, values = (
@@ -118,31 +116,48 @@ def test_rotate_store(has_norm, num_q, kv):
         torch.zeros(3, kv, page, dim, dtype=DTYPE, device=DEVICE),
     )
     q = rotate_store(heads, norm, 1e-6, cos, sin, positions, slots, keys, values, num_q)
-    qk = heads[:, : num_q + kv].float()
-    if norm is not None:
-        qk = F.rms_norm(qk, (dim,), None, 1e-6) * norm.float()
-    at = positions.long()
-    turned = qk * cos[at].unsqueeze(1) + qk.roll(dim // 2, -1) * sin[at].unsqueeze(1)
-    assert relative_error(q, turned[:, :num_q]) < ERROR
+    wanted = turned(heads[:, : num_q + kv].float(), norm, cos, sin, positions.long())
+    assert relative_error(q, wanted[:, :num_q]) < ERROR
     for token, slot in enumerate(slots.tolist()):
-        assert relative_error(keys[slot // page, :, slot % page], turned[token, num_q:]) < ERROR
+        assert relative_error(keys[slot // page, :, slot % page], wanted[token, num_q:]) < ERROR
         torch.testing.assert_close(values[slot // page, :, slot % page], heads[token, num_q + kv :])
 
 
+def rotation(positions: int, dim: int):
+    """Tables of cosines and of signed sines."""
+    angles = torch.rand(positions, dim // 2, device=DEVICE) * 6
+    return torch.cat((angles.cos(), angles.cos()), -1), torch.cat((-angles.sin(), angles.sin()), -1)
+
+
+def turned(qk, norm, cos, sin, at):
+    """Heads (tokens, heads, dim) normed and rotated."""
+    dim = qk.shape[-1]
+    if norm is not None:
+        qk = F.rms_norm(qk, (dim,), None, 1e-6) * norm.float()
+    return qk * cos[at].unsqueeze(1) + qk.roll(dim // 2, -1) * sin[at].unsqueeze(1)
+
+
 @pytest.mark.parametrize("splits", [1, 3, 8])
-@pytest.mark.parametrize(("heads", "kv"), [(4, 2), (8, 1), (3, 3)])
-def test_paged_decode(splits, heads, kv):
-    dim, page, lengths = 64, 16, [1, 16, 17, 200, 90]
+@pytest.mark.parametrize(("num_q", "kv", "has_norm"), [(4, 2, True), (8, 1, False), (3, 3, True)])
+def test_paged_decode(splits, num_q, kv, has_norm):
+    dim, page, lengths = 64, 16, [1, 16, 17, 200, 90, 65]
     keys, values, starts, pages, row = paged(lengths, kv, dim, page)
-    q = randn(len(lengths), heads, dim)
-    workspace = DecodeWorkspace(len(lengths) * kv * splits, heads // kv, dim, DEVICE)
-    known = torch.tensor(lengths, dtype=torch.int32, device=DEVICE)
-    for _ in range(2):  # what the first launch counted does not count in the second
-        out = paged_decode(q, keys, values, starts, pages, known, splits, workspace)
+    cos, sin = rotation(max(lengths), dim)
+    heads = randn(len(lengths), num_q + 2 * kv, dim)
+    norm = randn(num_q + kv, dim) if has_norm else None
+    workspace = DecodeWorkspace(len(lengths) * kv * splits, num_q // kv, dim, DEVICE)
+    ends = torch.tensor(lengths, device=DEVICE) - 1
+    slots = (pages[starts[:-1] + ends // page].long() * page + ends % page).int()
+    out = paged_decode(
+        heads, norm, 1e-6, cos, sin, slots, keys, values, starts, pages, (ends + 1).int(), splits, workspace
+    )
+    qk = turned(heads[:, : num_q + kv].float(), norm, cos, sin, ends)
     for index in range(len(lengths)):
         k, v = row(index)
-        wanted = F.scaled_dot_product_attention(q[index].float()[:, None], k, v, enable_gqa=True)
-        assert relative_error(out[index].view(heads, dim), wanted[:, 0]) < ERROR
+        assert relative_error(k[:, -1], qk[index, num_q:]) < ERROR
+        torch.testing.assert_close(v[:, -1], heads[index, num_q + kv :].float())
+        wanted = F.scaled_dot_product_attention(qk[index, :num_q, None], k, v, enable_gqa=True)
+        assert relative_error(out[index].view(num_q, dim), wanted[:, 0]) < ERROR
 
 
 def test_paged_prefill():
