@@ -13,10 +13,12 @@ from .attention.build import build_attention
 from .attention.paged import PagedAttention
 from .cache.kv import KVCache
 from .config import EngineConfig
+from .device import multiply_rate
 from .errors import InvalidConfig
 from .hub import resolve_model
 from .memory import kv_size
 from .models.config import ModelConfig
+from .models.decoder import Decoder
 from .models.load import Progress, build_decoder, dummy_decoder
 from .protocol import EngineInfo
 from .runner.graphs import graph_sizes
@@ -28,6 +30,8 @@ from .scheduler.limits import Limits
 from .scheduler.scheduler import Scheduler
 from .tokenizer import Tokenizer
 
+_STEP_SECONDS = 0.012  # of prefill in a step that also decodes, on CUDA
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -38,10 +42,17 @@ class Engine:
     info: EngineInfo
 
 
-def build_engine(config: EngineConfig, progress: Progress | None = None, compiler: Launched | None = None) -> Engine:
+def build_engine(
+    config: EngineConfig,
+    progress: Progress | None = None,
+    compiler: Launched | None = None,
+    *,
+    interactive: bool = True,
+) -> Engine:
     """Load the model and allocate everything. Raises EngineError subclasses for what the operator can mend.
 
     The engine's ``grammars`` are processes; close them. ``compiler`` is theirs, when it is started already.
+    ``interactive``: somebody watches the tokens come, so that no step may be long.
     """
     config.check()
     folder = resolve_model(config.model)
@@ -50,7 +61,7 @@ def build_engine(config: EngineConfig, progress: Progress | None = None, compile
     grammars = GrammarService(CompilerConfig(folder=str(folder), vocab_size=model_config.vocab_size))
     grammars.start(compiler)  # it gets ready while the model loads
     try:
-        return _assemble(config, folder, model_config, eos, grammars, progress)
+        return _assemble(config, folder, model_config, eos, grammars, progress, interactive)
     except BaseException:
         grammars.close()
         raise
@@ -63,6 +74,7 @@ def _assemble(
     eos: Sequence[int],
     grammars: GrammarService,
     progress: Progress | None,
+    interactive: bool,
 ) -> Engine:
     device = _device(config)
     dtype = _dtype(config, model_config, device)
@@ -89,12 +101,11 @@ def _assemble(
         vocab_size=model_config.vocab_size,
         eos_token_ids=frozenset(eos),
     )
-    busy = config.step_budget or (256 if device.type == "cpu" else 4096)
     scheduler = Scheduler(
         runner,
         cache,
         limits,
-        Budget(busy=busy, idle=4 * busy, least=max(1, busy // 8), unit=model_config.attention_unit),
+        _budget(config, model, device, dtype, interactive),
         overlap=config.overlap if config.overlap is not None else device.type == "cuda",
         grammars=grammars,
         seed=config.seed,
@@ -112,6 +123,22 @@ def _assemble(
         attention=attention.name,
     )
     return Engine(scheduler, grammars, info)
+
+
+def _budget(
+    config: EngineConfig, model: Decoder, device: torch.device, dtype: torch.dtype, interactive: bool
+) -> Budget:
+    """How much a step takes in. On CUDA it follows from how fast this card multiplies."""
+    busy, idle = config.step_budget, 0
+    if busy is None and device.type == "cpu":
+        busy = 256
+    elif busy is None:
+        per_token = 2 * model.weights
+        busy = round(min(max(_STEP_SECONDS * multiply_rate(device, dtype) / per_token, 256), 16384))
+        idle = 2048  # where a step's own overhead is small
+    idle = max(4 * busy, idle)
+    least = max(1, busy // 8)
+    return Budget(busy=busy if interactive else idle, idle=idle, least=least, unit=model.config.attention_unit)
 
 
 def _device(config: EngineConfig) -> torch.device:

@@ -66,7 +66,7 @@ class LLM:
 
     def __init__(self, model: str = "pocket", **options: object) -> None:
         config = msgspec.convert({"model": model, **options}, EngineConfig)
-        engine = build_engine(config)
+        engine = build_engine(config, interactive=False)
         self._grammars = engine.grammars
         self._scheduler = engine.scheduler
         self._ids = itertools.count()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .pages import OutOfPages, PageAllocator
-from .radix import TOKEN_BYTES, Match, Node, RadixTree, encode_key
+from .radix import TOKEN_BYTES, Match, Node, RadixTree
 
 
 @dataclass
@@ -120,9 +120,8 @@ class KVCache:
         self._allocator.free(duplicates if stale is None else [*duplicates, stale])
         return bool(duplicates)
 
-    def close(self, lease: Lease, tokens: list[int]) -> None:
-        """End a lease and leave the KV of ``tokens`` in the tree, to the last token."""
-        key = encode_key(tokens)
+    def close(self, lease: Lease, key: bytes) -> None:
+        """End a lease and leave the KV of ``key``'s tokens in the tree, to the last token."""
         self.commit(lease, key)
         own = lease.pages[lease.shared :]
         tail = key[lease.shared * self.page_size * TOKEN_BYTES :]

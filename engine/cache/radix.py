@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +29,10 @@ TOKEN_BYTES = 4
 
 def encode_key(tokens: list[int]) -> bytes:
     """Token ids as the bytes that the tree compares."""
-    return np.asarray(tokens, dtype=">i4").tobytes()
+    key = array("i", tokens)  # several times as fast as numpy for a list
+    if sys.byteorder == "little":
+        key.byteswap()
+    return key.tobytes()
 
 
 class Node:

@@ -1,3 +1,5 @@
+# pyright: reportGeneralTypeIssues=false
+# (a kernel's loops are not what the type checker takes them for)
 """Linear layers for a few rows: products that are nothing but the reading of their weights.
 
 One program reads one or two rows of the weights from end to end and multiplies them with every row of x, so that the
@@ -72,6 +74,7 @@ def _normed_linear(
     mask = place < inputs
     # The weights are asked for first: they come from far, and what follows needs only the few values of x.
     weight = tl.load(weight_ptr + column * inputs + place, mask, other=0.0)
+    other = weight
     if GATED:
         other = tl.load(weight_ptr + (outputs + column) * inputs + place, mask, other=0.0)
     norm = tl.load(norm_ptr + place, mask, other=0.0).to(tl.float32)

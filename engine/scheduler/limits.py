@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..errors import ContextOverflow, InvalidRequest
 from ..request import Request
@@ -23,7 +26,8 @@ class Limits:
         prompt, sampling = request.prompt, request.sampling
         if not prompt:
             raise InvalidRequest("the prompt is empty; it needs at least one token.", "prompt")
-        if min(prompt) < 0 or max(prompt) >= self.vocab_size:
+        ids = np.frombuffer(array("q", prompt), np.int64)
+        if ids.min() < 0 or ids.max() >= self.vocab_size:
             raise InvalidRequest(f"the prompt holds a token id outside 0..{self.vocab_size - 1}.", "prompt")
         sampling.check(self.vocab_size)
         room = self.max_model_len - len(prompt)

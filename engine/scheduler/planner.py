@@ -69,7 +69,7 @@ class Planner:
         assert sequence.in_flight == 0
         assert sequence.lease is not None
         if keep:
-            self.cache.close(sequence.lease, sequence.tokens[: sequence.computed])
+            self.cache.close(sequence.lease, sequence.key_of(sequence.computed))
         else:
             self.cache.drop(sequence.lease)
         self.running.remove(sequence)

@@ -35,7 +35,7 @@ class Sequence:
     """
 
     __slots__ = (
-        "admitted", "alone_until", "arrival", "cached_tokens", "computed", "ends", "grammar", "in_flight", "key",
+        "_key", "admitted", "alone_until", "arrival", "cached_tokens", "computed", "ends", "grammar", "in_flight",
         "lease", "limit", "phase", "prompt_length", "request", "sampled", "seed", "slot", "target", "tokens",
     )  # fmt: skip
 
@@ -47,7 +47,7 @@ class Sequence:
         self.seed = seed
         self.tokens = list(request.prompt)
         self.prompt_length = len(request.prompt)
-        self.key = b""  # of the tokens up to the target; made when it is admitted
+        self._key = b""  # of the first tokens; made as it is asked for
         self.phase = Phase.WAITING
         self.grammar: GrammarState | None = None
         self.lease: Lease | None = None
@@ -86,10 +86,11 @@ class Sequence:
 
     def prepare(self) -> None:
         """Get ready for admission: everything known so far is to be computed or found in the cache."""
-        if self.target != len(self.tokens) or not self.key:
-            self.target = len(self.tokens)
-            self.key = encode_key(self.tokens)
+        self.target = len(self.tokens)
 
     def key_of(self, tokens: int) -> bytes:
         """The cache key of the first ``tokens`` tokens."""
-        return self.key[: tokens * TOKEN_BYTES]
+        known = len(self._key) // TOKEN_BYTES
+        if known < tokens:
+            self._key += encode_key(self.tokens[known:])
+        return self._key[: tokens * TOKEN_BYTES]

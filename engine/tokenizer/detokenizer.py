@@ -31,16 +31,14 @@ class IncrementalDetokenizer:
 
     def push(self, token_ids: Sequence[int]) -> str:
         """The text that ``token_ids`` completes."""
-        return self._utf8.decode(b"".join([self._bytes(token) for token in token_ids]))
+        if self._skip:
+            token_ids = [token for token in token_ids if token not in self._skip]
+        first = b""
+        if token_ids and not self._started:
+            self._started = True
+            first, token_ids = self._pieces.first(token_ids[0]), token_ids[1:]
+        return self._utf8.decode(first + b"".join(map(self._pieces.later, token_ids)))
 
     def finish(self) -> str:
         """The rest: U+FFFD where the output ended within a character."""
         return self._utf8.decode(b"", final=True)
-
-    def _bytes(self, token: int) -> bytes:
-        if token in self._skip:
-            return b""
-        if self._started:
-            return self._pieces.later(token)
-        self._started = True
-        return self._pieces.first(token)

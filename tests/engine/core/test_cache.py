@@ -82,12 +82,12 @@ def test_random_histories_keep_every_page_and_never_mix_prefixes(seed, pages, al
             else:
                 record.open.pop(index)
                 if action < 0.95:
-                    record.cache.close(lease, tokens[: rng.randint(lease.shared * PAGE, len(tokens))])
+                    record.cache.close(lease, encode_key(tokens[: rng.randint(lease.shared * PAGE, len(tokens))]))
                 else:
                     record.cache.drop(lease)
         record.check()
     for lease, tokens in record.open:
-        record.cache.close(lease, tokens)
+        record.cache.close(lease, encode_key(tokens))
     record.open.clear()
     record.check()
     record.cache.clear()
