@@ -13,7 +13,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -25,6 +24,7 @@ import zmq.asyncio
 from .config import EngineConfig
 from .errors import EngineDied, EngineError, InvalidRequest, from_wire
 from .hub import resolve_model
+from .progress import Progress
 from .protocol import (
     Abort,
     EngineInfo,
@@ -119,10 +119,10 @@ class AsyncEngine:
 
     Args:
         config: what to run.
-        on_loading: called with bytes of weights read, of how many, while the process starts.
+        on_loading: called while the process starts.
     """
 
-    def __init__(self, config: EngineConfig, on_loading: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, config: EngineConfig, on_loading: Progress | None = None) -> None:
         self.config = config
         self.restarts = 0
         self._on_loading = on_loading
@@ -314,9 +314,9 @@ class AsyncEngine:
             case Ready(info):
                 self._info = info
                 await self._set_status("ready")
-            case Loading(done, total):
+            case Loading(stage, done, total):
                 if self._on_loading is not None:
-                    self._on_loading(done, total)
+                    self._on_loading(stage, done, total)
             case Refused(error):
                 self._refusal = _exception(error)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from .attention.base import AttentionBackend
 from .attention.build import build_attention
 from .attention.paged import PagedAttention
 from .cache.kv import KVCache
@@ -19,7 +20,8 @@ from .hub import resolve_model
 from .memory import kv_size
 from .models.config import ModelConfig
 from .models.decoder import Decoder
-from .models.load import Progress, build_decoder, dummy_decoder
+from .models.load import build_decoder, dummy_decoder
+from .progress import Progress
 from .protocol import EngineInfo
 from .runner.graphs import graph_sizes
 from .runner.runner import ModelRunner
@@ -38,6 +40,7 @@ class Engine:
     """A scheduler that is ready to step, the processes of its grammars, and what it says of itself."""
 
     scheduler: Scheduler
+    attention: AttentionBackend
     grammars: GrammarService
     info: EngineInfo
 
@@ -93,7 +96,9 @@ def _assemble(
     attention = build_attention(config, model_config, sizes, dtype, device, max_running, max_model_len)
     runner = ModelRunner(model, attention, max_running, device)
     if device.type == "cuda" and config.cuda_graphs and isinstance(attention, PagedAttention):
-        runner.capture(graph_sizes(max_running))
+        runner.capture(graph_sizes(max_running), progress)
+    if device.type == "cuda":
+        runner.warm_up(progress)
     limits = Limits(
         max_running=max_running,
         max_waiting=config.max_waiting,
@@ -122,7 +127,7 @@ def _assemble(
         kv_pages=sizes.pages,
         attention=attention.name,
     )
-    return Engine(scheduler, grammars, info)
+    return Engine(scheduler, attention, grammars, info)
 
 
 def _budget(

@@ -12,6 +12,7 @@ import msgspec
 
 from .config import EngineConfig
 from .errors import EngineError, InvalidRequest
+from .progress import Stage
 from .request import Request, TokenOutput
 from .scheduler.events import Accepted, Event, Failed, Produced
 
@@ -50,8 +51,9 @@ class Abort(msgspec.Struct, frozen=True, tag=True):
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):
-    """Bytes of weights read, of how many."""
+    """How far the start is, as of :data:`engine.progress.Progress`."""
 
+    stage: Stage
     done: int
     total: int
 

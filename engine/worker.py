@@ -38,7 +38,7 @@ from .sampling.grammar_compiler import CompilerConfig, launch
 
 if TYPE_CHECKING:
     from .engine import Engine
-    from .models.load import Progress
+    from .progress import Progress, Stage
 
 Sender = Callable[[ToFront], None]
 
@@ -117,11 +117,11 @@ def _reporter(send: Sender) -> Progress:
     """Progress messages, not more often than a reader can see."""
     last = 0.0
 
-    def report(done: int, total: int) -> None:
+    def report(stage: Stage, done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _PROGRESS_INTERVAL or done == total:
             last = time.monotonic()
-            send(Loading(done, total))
+            send(Loading(stage, done, total))
 
     return report
 

@@ -36,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     _run(_command(commands, "run", "let an agent solve one task in the terminal"))
     _shell(_command(commands, "shell", "chat with an agent"))
     _bench(_command(commands, "bench", "reproducible measurements"))
+    warmup = _command(commands, "warmup", "compile a model's kernels ahead of the first start")
+    _model(warmup)
+    _engine(warmup)
     _command(commands, "doctor", "what this machine has and lacks, and how to get it")
     return parser
 

@@ -82,6 +82,9 @@ class AttentionBackend(ABC):
         A token attends to all earlier tokens of its row and to itself.
         """
 
+    def settle(self) -> None:  # noqa: B027 (nothing is built aside, unless a backend says so)
+        """Wait for what is still being built aside; until then steps may be slower."""
+
     @abstractmethod
     def copy_pages(self, sources: list[int], targets: list[int]) -> None:
         """Copy whole pages in every layer; all sources are read before any target is written."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,10 +13,9 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import ModelNotFound
 from ..layers.linear import FusedLinear
+from ..progress import Progress
 from .config import ModelConfig
 from .decoder import Decoder
-
-Progress = Callable[[int, int], None]  # bytes read, bytes in all
 
 # Checkpoint matrices that share one of our parameters: name -> (our module, place in it).
 _FUSED = {
@@ -134,7 +133,7 @@ def _tensors(folder: Path, progress: Progress | None) -> Iterator[tuple[str, tor
                     yield name, tensor
                     done += tensor.numel() * tensor.element_size()
                     if progress:
-                        progress(min(done, total), total)
+                        progress("weights", min(done, total), total)
         except SafetensorError as error:
             raise ModelNotFound(f"{file} is not a usable safetensors file: {error}") from error
 

@@ -7,7 +7,7 @@ places. A step is padded to the next captured size with rows that read and write
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..attention.base import StepLayout
 from ..attention.paged import PagedAttention
 from ..device import upload, upload_into
 from ..models.decoder import Decoder
+from ..progress import Progress
 from .step import ON_DEVICE, Step
 
 _WARM_UPS = 2  # runs before a capture: libraries allocate and choose kernels in the first ones
@@ -34,7 +35,6 @@ class DecodeGraphs:
     Args:
         newest: (slots + 1,) int64, the newest token of each slot; the last one pads.
         sizes: batch sizes to capture.
-        progress: called with graphs captured, of how many.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class DecodeGraphs:
         attention: PagedAttention,
         newest: torch.Tensor,
         sizes: Sequence[int],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._model, self._attention, self._newest = model, attention, newest
         self._sizes = sorted(sizes)
@@ -55,7 +55,7 @@ class DecodeGraphs:
         for done, size in enumerate(reversed(self._sizes), 1):  # the largest first: the others fit into its memory
             self._graphs[size] = self._capture(size, pool)
             if progress is not None:
-                progress(done, len(self._sizes))
+                progress("graphs", done, len(self._sizes))
 
     @torch.inference_mode()
     def _capture(self, size: int, pool: Any) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:

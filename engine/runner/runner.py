@@ -6,22 +6,25 @@ is launched (forward, then sample) and collected later; on CPU everything is alr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ..attention.base import AttentionBackend
+from ..attention.base import AttentionBackend, StepLayout
 from ..attention.paged import PagedAttention
 from ..device import upload
 from ..models.decoder import Decoder
-from ..request import TokenLogprob
+from ..progress import Progress
+from ..request import SamplingParams, TokenLogprob
 from ..sampling.sampler import Sampled, Sampler, SamplingRows
 from .graphs import DecodeGraphs
 from .step import ON_DEVICE, Step
 from .threads import StepThreads
+
+_SAMPLINGS = (SamplingParams(temperature=0), SamplingParams(), SamplingParams(top_p=0.9, logprobs=1))
 
 
 @dataclass
@@ -54,10 +57,28 @@ class ModelRunner:
         self.sampler = Sampler(slots, model.config.vocab_size, device)
         self._newest = torch.zeros(slots + 1, dtype=torch.int64, device=device)  # the last one is the padding's
 
-    def capture(self, sizes: Sequence[int], progress: Callable[[int, int], None] | None = None) -> None:
+    def capture(self, sizes: Sequence[int], progress: Progress | None = None) -> None:
         """Capture decodes of these batch sizes as CUDA graphs; other steps go on to run operator by operator."""
         assert isinstance(self._attention, PagedAttention)
         self._graphs = DecodeGraphs(self._model, self._attention, self._newest, sizes, progress)
+
+    def warm_up(self, progress: Progress | None = None) -> None:
+        """Run steps of every kind once, on the page that is nobody's: no request shall wait for a compiler."""
+        slots = len(self._newest) - 1
+        shapes = [[1] * decodes + [tokens] * bool(tokens) for decodes in (0, 1, 3) for tokens in (0, 40, 1024)][1:]
+        for done, counts in enumerate(shapes, 1):
+            rows = np.minimum(np.arange(len(counts)), slots - 1)
+            lengths = np.array(counts)
+            layout = StepLayout(rows * 0, lengths, np.zeros((len(counts), lengths.max() + 1), np.int32))
+            step = Step(rows, layout, np.zeros(lengths.sum(), np.int64), rows, rows * 0)
+            for params in _SAMPLINGS:
+                for row in rows.tolist():
+                    self.sampler.admit(row, params, 0, [], [0], [])
+                self.sample(Launched(step, self._eager(step)))
+            if progress is not None:
+                progress("kernels", done, len(shapes))
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Launched:
