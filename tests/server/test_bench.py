@@ -227,3 +227,13 @@ def test_targets_that_cannot_be_measured_say_so(capsys, monkeypatch):
     (row,) = report["targets"]["rows"]
     assert (row["measured"], row["bound"]) == (None, 1.4)
     assert "transformers" in row["verdict"]
+
+
+def test_files_reports_a_race_that_the_file_tools_do_not_lose(capsys):
+    report, status = bench(capsys, "files", "--attempts", "400")
+    assert status == 0
+    assert report["figures"]["escapes"] == 0
+    assert report["figures"]["attempts"] == 400
+    rows = report["race"]["rows"]
+    assert [(row["by"], row["what"]) for row in rows[:2]] == [("file tools", "read"), ("file tools", "write")]
+    assert all(row["worked"] + row["refused"] + row["escaped"] == row["attempts"] == 200 for row in rows)

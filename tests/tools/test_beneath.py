@@ -8,14 +8,13 @@ import errno
 import os
 import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from agenthost.tools import ToolError
+from agenthost.tools.bench import race
 from agenthost.tools.files import beneath
 from agenthost.tools.files.beneath import Root, clean, told
 from agenthost.tools.files.folders import list_folder, make_folders
@@ -290,56 +289,30 @@ def test_mounts_below_the_workspace_are_not_entered(tmp_path):
         os.close(fd)
 
 
-RACER = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None)
-os.chdir(sys.argv[1])
-print("racing", flush=True)
-while True:
-    libc.renameat2(-100, b"swap", -100, b"link", 2)
-"""
-
-
-def race(root: Root, ws: Path, attempts: int) -> tuple[int, int]:
-    """(reads that worked, escapes) while another process swaps a directory and a link that leads out."""
-    (ws / "swap").mkdir()
-    (ws / "swap" / "secret").write_text("inside")
-    (ws / "link").symlink_to("..")
-    racer = subprocess.Popen([sys.executable, "-c", RACER, str(ws)], stdout=subprocess.PIPE)
-    assert racer.stdout
-    racer.stdout.readline()
-    worked = escapes = 0
-    try:
-        for number in range(attempts):
-            try:
-                if number % 4:
-                    text = read_text(root, "swap/secret")
-                    worked += text == "inside"
-                    escapes += text == "secret"
-                else:
-                    write_text(root, "swap/secret", "inside", Quota(bytes=None, entries=None))
-                    worked += 1
-            except ToolError:
-                pass
-    finally:
-        racer.kill()
-        racer.wait()
-        racer.stdout.close()
-    return worked, escapes + ((ws.parent / "secret").read_text() != "secret")
-
-
-def test_a_racing_link_never_escapes(root, ws):
-    worked, escapes = race(root, ws, 3000)
-    assert escapes == 0
-    assert worked > 0
+@pytest.mark.parametrize("attempt", [race.read_beneath, race.write_beneath])
+def test_a_racing_link_never_escapes(root, tmp_path, attempt):
+    with race.arena(tmp_path) as place:
+        outcome = race.repeat(attempt, place, 1500)
+    assert outcome.escaped == 0
+    assert outcome.worked > 0
+    assert outcome.refused > 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_racing_link_never_escapes_in_100_000_attempts(root, ws):
-    worked, escapes = race(root, ws, 100_000)
-    assert escapes == 0
-    assert worked > 1000
+@pytest.mark.parametrize("attempt", [race.read_beneath, race.write_beneath])
+def test_a_racing_link_never_escapes_in_100_000_attempts(root, tmp_path, attempt):
+    with race.arena(tmp_path) as place:
+        outcome = race.repeat(attempt, place, 50_000)
+    assert outcome.escaped == 0
+    assert outcome.worked > 1000
+    assert outcome.refused > 1000
+
+
+def test_the_race_is_one_that_checking_first_loses(tmp_path):
+    with race.arena(tmp_path) as place:
+        for attempt in (race.read_checked, race.write_checked):
+            assert any(race.repeat(attempt, place, 500).escaped for _ in range(100))
 
 
 def test_openat2_is_used_here(tmp_path, monkeypatch):
