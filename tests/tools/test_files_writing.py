@@ -27,7 +27,7 @@ FREE = Quota(bytes=None, entries=None, reserve=0)
 
 
 @pytest.fixture
-def call(verdict, session: Session):
+def call(verdict, backend, session: Session):
     registry = default_tools(verdict, files="full").registry
 
     async def call(name: str, **arguments: object):
@@ -101,7 +101,7 @@ async def test_writes_and_edits_can_be_bound_to_a_version(call):
 
 
 @pytest.mark.parametrize("files", ["core", "full"])
-async def test_no_edit_of_many_at_once_is_lost(verdict, session, files):
+async def test_no_edit_of_many_at_once_is_lost(verdict, backend, session, files):
     registry = default_tools(verdict, files=files).registry
     names = [f"<{number:03}>" for number in range(100)]
     await registry.call("write_file", {"path": "f", "content": "\n".join(names)}, ToolContext(session))
@@ -409,3 +409,49 @@ def test_quota_counts_before_a_patch_too(root, ws):
     with pytest.raises(ToolError, match="nearly full"):
         write_text(root, "g", "x", Quota(reserve=1 << 60))
     assert os.listdir(ws) == ["f"]
+
+
+@pytest.mark.timeout(20)
+async def test_arguments_that_grow_without_end_are_refused(call):
+    await call("write_file", path="f", content="a" * 1000)
+    doubling = [{"oldText": "a", "newText": "aa", "replaceAll": True}] * 60
+    refused = await call("edit_file", path="f", edits=doubling)
+    assert refused.text.startswith("Error: f would have more than 16777216 characters. Use python")
+    assert (await call("edit_file", path="f", edits=[{"oldText": "b", "newText": "c"}] * 1001)).text == (
+        "Error: there are 1001 edits, more than 1000. Make them in several calls."
+    )
+    anchors = "\n".join(["@@ a"] * 2000)
+    patch = f"*** Begin Patch\n*** Update File: f\n{anchors}\n-a\n+b\n*** End Patch"
+    assert "more than 1000 changes" in (await call("apply_patch", patch=patch)).text
+
+
+async def test_diffs_of_long_files_show_what_changed_and_nothing_else(call):
+    lines = ["a", "b"] * 50_000
+    await call("write_file", path="f", content="\n".join([*lines, "unique", *lines, "end"]))
+    shown = await call("edit_file", path="f", edits=[{"oldText": "unique", "newText": "one\ntwo"}])
+    assert shown.text == "--- f\n+++ f\n@@ -100000,3 +100000,4 @@\n b\n-unique\n+one\n+two\n a"
+    shown = await call("edit_file", path="f", edits=[{"oldText": "end", "newText": "END"}])
+    assert shown.text == "--- f\n+++ f\n@@ -200002,2 +200002,2 @@\n b\n-end\n+END"
+    shown = await call("edit_file", path="f", edits=[{"oldText": "a", "newText": "A", "replaceAll": True}])
+    assert shown.text == "(from line 1 on, 200002 lines became 200002: too many to show)"
+
+
+async def test_two_hundred_calls_at_once_are_all_answered_and_leave_nothing_open(call, session):
+    await call("write_file", path="f", content="text\n")
+    before = len(os.listdir("/proc/self/fd"))
+    kinds = [
+        ("read_text_file", {"path": "f"}),
+        ("write_file", {"path": "g", "content": "x"}),
+        ("grep", {"pattern": "text"}),
+        ("glob", {"pattern": "*"}),
+        ("read_text_file", {"path": "none"}),
+        ("apply_patch", {"patch": "*** Begin Patch\n*** Update File: f\n text\n+more\n*** End Patch"}),
+        ("directory_tree", {"path": "."}),
+        ("edit_file", {"path": "g", "edits": [{"oldText": "x", "newText": "y"}]}),
+    ]
+    results = await asyncio.gather(*(call(name, **arguments) for name, arguments in kinds * 25))
+    assert all(result.text for result in results)
+    assert not any(result.is_error for result in results[0::8] + results[5::8])
+    assert (session.workspace / "f").read_text() == "text\n" + "more\n" * 25
+    assert sorted(os.listdir(session.workspace)) == ["f", "g"]
+    assert len(os.listdir("/proc/self/fd")) == before

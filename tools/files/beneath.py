@@ -133,6 +133,8 @@ def _explain(error: OSError, path: str, missing: str | None) -> str:
             return f"the path is too long: {path[:200]}. Use a shorter name."
         case errno.ENOSPC | errno.EDQUOT:
             return f"there is no space left for {path}. Delete files that are not needed."
+        case errno.EMFILE | errno.ENFILE:
+            return "the server has too many files open. Try again in a moment."
         case errno.ENXIO | errno.ENODEV:
             return specs.not_regular(path)
         case _:

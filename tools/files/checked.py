@@ -5,13 +5,12 @@ from __future__ import annotations
 from ..errors import ToolError
 from ..spec import JsonObject, Tool, ToolContext, ToolResult
 from .beneath import Root, clean, told
-from .edit import Edit, apply_edit, as_file, diff
+from .edit import Edit, apply_edit, as_file, diff, read_for_edits
 from .folders import make_folders
 from .full_specs import EDIT_FILE, WRITE_FILE
 from .lineup import Lineup
 from .result import content, in_turn, versions
 from .specs import wrote
-from .text import READ_LIMIT, read_start
 from .transaction import Change, commit
 from .usage import Quota
 from .versions import Versions, version
@@ -66,9 +65,7 @@ def edit_checked(
             changed since it was read does not matter here: the text to replace says what is expected.
     """
     inner = clean(path)
-    found = read_start(root, path)
-    if not found.complete:
-        raise ToolError(f"{path} has more than {READ_LIMIT} bytes. Use python to change it.")
+    found = read_for_edits(root, path, edits)
     if wanted is not None:
         known.check(inner, found.status, wanted)
     after = found.text

@@ -31,6 +31,7 @@ _HEADERS: dict[str, Literal["add", "delete", "update"]] = {
     "*** Delete File: ": "delete",
     "*** Update File: ": "update",
 }
+_HUNKS = 1000  # of one patch, with their @@ lines
 _NUMBERS = re.compile(r"-\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?")  # of unified diffs: models mix them in
 
 
@@ -82,6 +83,8 @@ def parse(patch: str) -> list[FilePatch]:
                 raise _wrong(number, line, "a line such as `*** Update File: path`")
         else:
             _add_line(files[-1], number, line)
+    if sum(1 + len(hunk.anchors) for file in files for hunk in file.hunks) > _HUNKS:
+        raise ToolError(f"the patch has more than {_HUNKS} changes. Split it.")
     if not files:
         raise ToolError("the patch changes no file. Add a line such as `*** Update File: path`.")
     for file in files:
