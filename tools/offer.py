@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .code.tool import PythonTool
+from .files.ripgrep import find_ripgrep
 from .files.sets import core_file_tools, full_file_tools
 from .sandbox.probe import Verdict, probe
 from .spec import Registry, Tool
@@ -43,5 +44,7 @@ def default_tools(verdict: Verdict | None = None, *, files: Literal["core", "ful
         tools.append(PythonTool(verdict.backend))
     else:
         missing.append(f"The python tool is off: {verdict.problem}")
+    if files == "full" and find_ripgrep() is None:
+        missing.append("The grep tool is off: ripgrep is missing. Install it (apt-get install ripgrep).")
     tools += core_file_tools() if files == "core" else full_file_tools()
     return Offer(Registry.of(tools), tuple(missing))

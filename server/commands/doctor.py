@@ -128,7 +128,7 @@ def _tools() -> Iterator[Finding]:
 def _ripgrep() -> Finding:
     path = shutil.which("rg")
     if path is None:
-        return Finding("ripgrep", "limited", "not found; searching in files is slower", "apt install ripgrep")
+        return Finding("ripgrep", "limited", "not found; the grep tool is off", "apt install ripgrep")
     return Finding("ripgrep", "ok", path)
 
 

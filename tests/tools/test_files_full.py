@@ -16,7 +16,7 @@ PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001
 
 
 @pytest.fixture
-def call(verdict, session: Session):
+def call(verdict, backend, session: Session):
     registry = default_tools(verdict, files="full").registry
 
     async def call(name: str, **arguments: object):
@@ -189,7 +189,9 @@ async def test_directories_with_many_entries_are_listed_by_pages(call, ws):
     assert (first[0], first[-1]) == ("[FILE] f0000", "[entries 1 to 1000 of 2500. Continue with offset 1000.]")
     last = (await call("list_directory", path=".", offset=2000)).text.split("\n")
     assert (last[0], last[-1]) == ("[FILE] f2000", "[entries 2001 to 2500 of 2500.]")
-    assert (await call("list_directory", path=".", offset=2500)).text == "(no entries from offset 2500: there are 2500)"
+    assert (await call("list_directory", path=".", offset=2500)).text.endswith(
+        "[no entries from offset 2500 on: there are 2500.]"
+    )
     assert (await call("list_directory", path=".", offset=7, limit=1)).text.startswith("[FILE] f0007\n[entries 8 to 8")
 
 

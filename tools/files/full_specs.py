@@ -135,6 +135,53 @@ DIRECTORY_TREE = _extended(
     "those near the top first; a directory with `unlisted: true` has more, which its own tree shows.",
     {"maxDepth": _count("Levels to show")},
 )
+_SEARCHED: JsonObject = {
+    "excludePatterns": specs.SEARCH_FILES.parameters["properties"]["excludePatterns"],
+    "includeIgnored": {"type": "boolean", "description": "Also what .gitignore files name, and .git"},
+}
+GLOB = ToolSpec(
+    "glob",
+    "Find files by a glob pattern such as src/**/*.py, the last changed first. Leaves out what .gitignore files name.",
+    parameters(
+        {
+            "pattern": {"type": "string", "description": "Glob pattern, relative to path"},
+            "path": {"type": "string", "description": "Directory to start from, . by default"},
+            **_SEARCHED,
+            "offset": _PAGES["offset"],
+            "limit": _count("At most that many files (default 100)", 1, 10_000),
+        },
+        ["pattern"],
+    ),
+    _READS,
+    _CONTENT,
+)
+GREP = ToolSpec(
+    "grep",
+    "Find lines that match a regular expression (Rust's syntax) in a file, or in all files of a directory and below. "
+    "Returns path:line: text. Leaves out binary files and what .gitignore files name.",
+    parameters(
+        {
+            "pattern": {"type": "string", "description": "Regular expression"},
+            "path": {"type": "string", "description": "File or directory, . by default"},
+            "glob": {"type": "string", "description": "Only files that match this pattern, such as *.py"},
+            "outputMode": {
+                "type": "string",
+                "enum": ["lines", "files", "count"],
+                "description": "Lines (default), only the files' paths, or the number of lines in each file",
+            },
+            "ignoreCase": {"type": "boolean", "description": "Letters match in either case"},
+            "literal": {"type": "boolean", "description": "The pattern is plain text"},
+            "multiline": {"type": "boolean", "description": "Matches may span lines, and . matches line ends"},
+            "context": _count("Lines to show before and after each match", 0, 20),
+            **_SEARCHED,
+            "offset": {**_PAGES["offset"], "description": "Skip that many results"},
+            "limit": _count("At most that many results (default 200)", 1, 10_000),
+        },
+        ["pattern"],
+    ),
+    _READS,
+    _CONTENT,
+)
 GET_FILE_INFO = replace(
     specs.GET_FILE_INFO,
     description="Size, times, type, permissions and version of a file, directory or link.",

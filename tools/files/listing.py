@@ -13,7 +13,7 @@ from .beneath import Root, clean, told
 from .folders import COUNTED, LISTED, is_folder, scanned
 from .full_specs import DIRECTORY_TREE, LIST_DIRECTORY, LIST_DIRECTORY_WITH_SIZES
 from .glob import Glob
-from .result import content, in_thread, printable
+from .result import content, in_thread, page_note, printable
 from .specs import listing, no_such_directory
 from .walk import DEEPEST, OPEN_DIRECTORY, join
 
@@ -52,7 +52,7 @@ def list_page(root: Root, path: str, offset: int, limit: int) -> str:
         names = sorted(entries)
         shown = names[offset : offset + limit]
         text = listing([(printable(name), is_folder(root, inner, entries[name])) for name in shown])
-    return _paged(text, len(shown), len(names), offset)
+    return text + page_note("entries", offset, len(shown), len(names))
 
 
 def list_sizes(root: Root, path: str, offset: int, limit: int, *, by_size: bool) -> str:
@@ -70,7 +70,7 @@ def list_sizes(root: Root, path: str, offset: int, limit: int, *, by_size: bool)
     lines = [
         f"[DIR] {printable(name)}" if name in folders else f"[FILE] {printable(name)} {sizes[name]} B" for name in shown
     ]
-    return _paged("\n".join(lines) or listing([]), len(shown), len(names), offset)
+    return ("\n".join(lines) or listing([])) + page_note("entries", offset, len(shown), len(names))
 
 
 @dataclass
@@ -119,13 +119,3 @@ def tree(root: Root, path: str, excludes: list[str], levels: int) -> str:
         folder.node["children"] = children
         room = max(0, room - len(names))
     return json.dumps(top.get("children", []), indent=1, ensure_ascii=False)
-
-
-def _paged(text: str, shown: int, total: int, offset: int) -> str:
-    if offset == 0 and shown == total:
-        return text
-    if shown == 0:
-        return f"(no entries from offset {offset}: there are {total})"
-    end = offset + shown
-    note = f"[entries {offset + 1} to {end} of {total}{'' if total < COUNTED else ' or more'}."
-    return f"{text}\n{note}{f' Continue with offset {end}.' if end < total else ''}]"

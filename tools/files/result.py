@@ -53,6 +53,17 @@ def content(text: str, structured: str | None = None, *, version: str | None = N
     return ToolResult(text=text, structured=known if version is None else {**known, "version": version})
 
 
+def page_note(what: str, offset: int, shown: int, total: int) -> str:
+    """A line for the end of a result that shows ``shown`` of ``total``; an empty text if that is all."""
+    if offset == 0 and shown == total:
+        return ""
+    if shown == 0:
+        return f"\n[no {what} from offset {offset} on: there are {total}.]"
+    end = offset + shown
+    more = f" Continue with offset {end}." if end < total else ""
+    return f"\n[{what} {offset + 1} to {end} of {total}.{more}]"
+
+
 def printable(name: str) -> str:
     """A file name on one line, whatever it holds: control characters and bytes that are not UTF-8 are escaped."""
     if name.isprintable():

@@ -35,7 +35,7 @@ def search(root: Root, path: str, pattern: str, excludes: list[str]) -> str:
     prefix = 0 if start == "." else len(start) + 1
     deadline = time.monotonic() + _SECONDS
 
-    def skip(found: str) -> bool:
+    def skip(found: str, _: object) -> bool:
         return any(glob.matches(found[prefix:]) for glob in unwanted)
 
     paths: list[str] = []

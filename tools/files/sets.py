@@ -7,14 +7,17 @@ from .binary import ReadBinaryFile
 from .checked import CheckedEditFile, CheckedWriteFile
 from .edit import EditFile
 from .folders import CreateDirectory, ListDirectory
+from .grep import Grep
 from .info import GetFileInfo, ListAllowedDirectories
 from .lines import ReadTextLines
 from .listing import DirectoryTree, ListDirectoryPages, ListDirectoryWithSizes
 from .many import ReadMultipleFiles
 from .media import ReadMediaFile
 from .move import MoveFile
+from .newest import GlobFiles
 from .patch import ApplyPatch
 from .read import ReadTextFile
+from .ripgrep import find_ripgrep
 from .search import SearchFiles
 from .write import WriteFile
 
@@ -25,7 +28,11 @@ def core_file_tools() -> list[Tool]:
 
 
 def full_file_tools() -> list[Tool]:
-    """For MCP clients and stronger models: the whole set of the reference MCP filesystem server, and more."""
+    """For MCP clients and stronger models: the whole set of the reference MCP filesystem server, and more.
+
+    Without ripgrep there is no `grep`.
+    """
+    ripgrep = find_ripgrep()
     return [
         ReadTextLines(),
         ReadMediaFile(),
@@ -40,6 +47,8 @@ def full_file_tools() -> list[Tool]:
         DirectoryTree(),
         MoveFile(),
         SearchFiles(),
+        GlobFiles(),
+        *([Grep(ripgrep)] if ripgrep else []),
         GetFileInfo(),
         ListAllowedDirectories(),
     ]

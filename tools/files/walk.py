@@ -21,13 +21,13 @@ def walk(
     root: Root,
     start: str = ".",
     *,
-    skip: Callable[[str], bool] | None = None,
+    skip: Callable[[str, os.DirEntry[str]], bool] | None = None,
     unreadable: Callable[[OSError], None] | None = None,
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """(path, entry) of all that is below ``start``, breadth first. Links are entries, never followed.
 
     Args:
-        skip: says of a path that it and what is below it are left out.
+        skip: says of a path and its entry that it and what is below it are left out.
         unreadable: told of directories that are not entered: gone meanwhile, no permission, or more than DEEPEST levels
             down (ENAMETOOLONG), which no honest tree is and which would make walks slow.
 
@@ -49,7 +49,7 @@ def walk(
                 with os.scandir(fd) as entries:
                     for entry in entries:
                         path = join(folder, entry.name)
-                        if skip and skip(path):
+                        if skip and skip(path, entry):
                             continue
                         if entry.is_dir(follow_symlinks=False):
                             if path.count("/") < DEEPEST:
