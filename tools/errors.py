@@ -16,6 +16,10 @@ class SandboxUnavailable(Exception):
     """No isolation backend works on this machine; the message says what to install or allow."""
 
 
+class BrowserUnavailable(Exception):
+    """The browser tools cannot be set up as configured; the message says why and what to do. For the operator."""
+
+
 class WorkspaceError(Exception):
     """A workspace cannot be used as asked; the message says why and what to do. For the user, not for the model."""
 

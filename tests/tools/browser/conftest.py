@@ -5,16 +5,32 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from agenthost.tools import Registry, Session, ToolContext, ToolResult
+from agenthost.tools.browser.browsing import Browsing
+from agenthost.tools.browser.config import BrowserConfig
 from agenthost.tools.egress.connect import Egress, Resolver, system_resolver
 from agenthost.tools.egress.policy import EgressPolicy, rules
 from agenthost.tools.egress.proxy import EgressProxy
 
+Browse = Callable[..., Awaitable["Caller"]]
 Answer = tuple[int, dict[str, str], bytes]
+
+
+@dataclass
+class Caller:
+    """``await caller(tool, **arguments)`` as an agent of one session."""
+
+    registry: Registry
+    session: Session
+
+    async def __call__(self, name: str, /, **arguments: object) -> ToolResult:
+        return await self.registry.call(name, arguments, ToolContext(self.session))
 
 
 @dataclass
@@ -114,6 +130,22 @@ def site() -> Iterator[Site]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture
+async def browse(site: Site, session: Session) -> AsyncIterator[Browse]:
+    """``await browse(**configuration)`` gives ``call(tool, **arguments)``, with the site allowed."""
+    async with AsyncExitStack() as stack:
+
+        async def start(resolver: Resolver = system_resolver, **configuration) -> Caller:
+            config = BrowserConfig(**{"browser": "text", "allow_host": (site.rule,), **configuration})
+            browsing = await stack.enter_async_context(Browsing(config, resolver))
+            stack.push_async_callback(session.close)
+            registry = Registry.of(browsing.tools)
+
+            return Caller(registry, session)
+
+        yield start
 
 
 @pytest.fixture
