@@ -35,7 +35,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         engine=engine,
     )
 
-    hands = hands or Hands()
+    hands = hands or Hands(browser=config.browsing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -75,6 +75,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     chat.add_argument("--chat-template", metavar="FILE", help="instead of the model's own template")
     chat.add_argument("--tool-call-parser", metavar="NAME", help="tool-call format (default: from the template)")
     _engine(parser)
+    _browser(parser)
     other = parser.add_argument_group("other")
     other.add_argument("--config", metavar="FILE", help="TOML file with settings")
     other.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
@@ -99,6 +100,22 @@ def _agent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy (default: as the model recommends)")
     parser.add_argument("--max-steps", type=int, metavar="N", help="give up after N turns of the model (default 24)")
     _engine(parser)
+    _browser(parser)
+
+
+def _browser(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("browser tools")
+    group.add_argument(
+        "--browser", choices=["off", "text", "chromium"],
+        help="open web pages: as text over HTTP, or in headless Chromium (default: text with a search, else off)",
+    )  # fmt: skip
+    group.add_argument("--search-index", metavar="DIR", help="search this folder of documents; needs no network")
+    group.add_argument("--search-url", metavar="URL", help="search by this SearXNG server")
+    group.add_argument("--brave-key", metavar="KEY", help="search by Brave (better in AGENTHOST_BRAVE_KEY)")
+    group.add_argument("--tavily-key", metavar="KEY", help="search by Tavily (better in AGENTHOST_TAVILY_KEY)")
+    group.add_argument(
+        "--allow-host", nargs="+", metavar="HOST[:PORT]", help="may be opened although it is not on the public internet"
+    )
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:

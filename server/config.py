@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..engine import EngineConfig
+from ..tools.browser.config import BrowserConfig
 from .http.names import is_loopback
-from .settings import ENGINE_SETTINGS, ConfigError, engine_config, gather
+from .settings import BROWSER_SETTINGS, ENGINE_SETTINGS, ConfigError, browser_config, engine_config, gather
 
 
 def _words(value: object) -> object:
@@ -21,7 +22,8 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
 class ServerConfig(BaseModel):
-    """What to serve, where, and to whom. The engine's own settings are fields of EngineConfig, by the same names.
+    """What to serve, where, and to whom. Settings of the engine and the browser are fields of their configurations, by
+    the same names.
 
     Attributes:
         host, port: where to listen.
@@ -33,6 +35,7 @@ class ServerConfig(BaseModel):
         chat_template: a file with a chat template, or the template itself.
         tool_call_parser: the tool-call format, when the template does not show it.
         engine: the engine's configuration.
+        browsing: the browser tools' configuration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -48,6 +51,7 @@ class ServerConfig(BaseModel):
     tool_call_parser: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     engine: EngineConfig = EngineConfig()
+    browsing: BrowserConfig = BrowserConfig()
 
     @model_validator(mode="after")
     def _key_beyond_loopback(self) -> Self:
@@ -61,11 +65,11 @@ class ServerConfig(BaseModel):
 
         Raises :class:`ConfigError`.
         """
-        own = set(cls.model_fields) - {"engine"}
-        settings = gather(flags, environment, own | ENGINE_SETTINGS)
-        engine = engine_config(settings)
+        own = set(cls.model_fields) - {"engine", "browsing"}
+        settings = gather(flags, environment, own | ENGINE_SETTINGS | BROWSER_SETTINGS)
+        parts = {"engine": engine_config(settings), "browsing": browser_config(settings)}
         try:
-            return cls(engine=engine, **{name: value for name, value in settings.items() if name in own})
+            return cls(**parts, **{name: value for name, value in settings.items() if name in own})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "configuration"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from ..tools import Offer, Registry, Sessions, default_tools
+from ..tools import Browsing, Offer, Registry, Sessions, default_tools
+from ..tools.browser.config import BrowserConfig
 
 _EXPIRY_INTERVAL = 30.0  # seconds between two looks for sessions whose time is over
 
 # What the embedded model is trained on; a small model is confused by more.
 _COMPACT = (
     "python", "read_text_file", "write_file", "list_directory", "edit_file", "search_files", "move_file",
-    "create_directory",
+    "create_directory", "search", "open", "find",
 )  # fmt: skip
 
 
@@ -23,17 +25,28 @@ class Hands:
 
     Args:
         sessions: not yet entered.
+        browser: how the browser tools are set up.
+
+    Raises when entered:
+        BrowserUnavailable: they cannot be.
     """
 
-    def __init__(self, sessions: Sessions | None = None) -> None:
+    def __init__(self, sessions: Sessions | None = None, browser: BrowserConfig | None = None) -> None:
         self.sessions = sessions or Sessions()
+        self._browsing = Browsing(browser or BrowserConfig())
         self._stack = AsyncExitStack()
         self._looking: asyncio.Task[Offer] | None = None
         self._expiring: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self.sessions)
-        self._looking = asyncio.create_task(asyncio.to_thread(default_tools))
+        await self._stack.enter_async_context(self._browsing)  # before the sessions, so that it is left after them
+        try:
+            await self._stack.enter_async_context(self.sessions)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        look = functools.partial(default_tools, browsing=self._browsing)
+        self._looking = asyncio.create_task(asyncio.to_thread(look))
         self._expiring = asyncio.create_task(self._expire())
         return self
 

@@ -8,14 +8,21 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..engine import EngineConfig
 
+if TYPE_CHECKING:
+    from ..tools.browser.config import BrowserConfig
+
 PREFIX = "AGENTHOST_"
 ENGINE_SETTINGS = frozenset(EngineConfig.__struct_fields__)
+# BrowserConfig's fields, known without loading the tools.
+BROWSER_SETTINGS = frozenset(
+    ("browser", "browser_control", "search_url", "brave_key", "tavily_key", "search_index", "allow_host")
+)
 
 
 class ConfigError(ValueError):
@@ -37,6 +44,21 @@ def engine_config(settings: Mapping[str, Any]) -> EngineConfig:
         return msgspec.convert(values, EngineConfig, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration: {error}") from error
+
+
+def browser_config(settings: Mapping[str, Any]) -> BrowserConfig:
+    """The browser tools' part of ``settings``. Raises :class:`ConfigError`."""
+    from ..tools.browser.config import BrowserConfig
+
+    values = {name: value for name, value in settings.items() if name in BROWSER_SETTINGS}
+    if isinstance(hosts := values.get("allow_host"), str):
+        values["allow_host"] = hosts.replace(",", " ").split()
+    try:
+        config = msgspec.convert(values, BrowserConfig, strict=False)
+        config.check()
+    except ValueError as error:
+        raise ConfigError(f"configuration: {error}") from error
+    return config
 
 
 def _file(path: str, known: Collection[str]) -> dict[str, Any]:

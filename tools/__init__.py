@@ -8,7 +8,9 @@
 This room knows nothing of HTTP or models.
 """
 
-from .errors import SandboxUnavailable, ToolError, UnknownSession, WorkspaceError
+from .browser.browsing import Browsing
+from .browser.config import BrowserConfig
+from .errors import BrowserUnavailable, SandboxUnavailable, ToolError, UnknownSession, WorkspaceError
 from .interaction import Progress, Question, Reply
 from .offer import Offer, default_tools
 from .sandbox.probe import Verdict, probe
@@ -18,6 +20,9 @@ from .workspace import Session, Sessions
 
 __all__ = [
     "Annotations",
+    "BrowserConfig",
+    "BrowserUnavailable",
+    "Browsing",
     "FileLink",
     "Limits",
     "Media",

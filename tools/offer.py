@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from .browser.browsing import Browsing
 from .code.tool import PythonTool
 from .files.ripgrep import find_ripgrep
 from .files.sets import core_file_tools, full_file_tools
@@ -26,13 +27,16 @@ class Offer:
     missing: tuple[str, ...] = ()
 
 
-def default_tools(verdict: Verdict | None = None, *, files: Literal["core", "full"] = "core") -> Offer:
+def default_tools(
+    verdict: Verdict | None = None, *, files: Literal["core", "full"] = "core", browsing: Browsing | None = None
+) -> Offer:
     """The hosted tools that work here.
 
     Args:
         verdict: what :func:`probe` found; it is asked when None, which starts a sandbox once.
         files: ``core`` is the few file tools that the embedded model is trained on; ``full`` is for MCP clients and
             stronger models.
+        browsing: where the browser tools come from, entered already; None for none.
     """
     if sys.platform != "linux":
         reason = f"The code and file tools need Linux and are off on {sys.platform}."
@@ -47,4 +51,7 @@ def default_tools(verdict: Verdict | None = None, *, files: Literal["core", "ful
     if files == "full" and find_ripgrep() is None:
         missing.append("The grep tool is off: ripgrep is missing. Install it (apt-get install ripgrep).")
     tools += core_file_tools() if files == "core" else full_file_tools()
+    if browsing:
+        tools += browsing.tools
+        missing += browsing.missing
     return Offer(Registry.of(tools), tuple(missing))

@@ -11,17 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..served import ServedModel
-from ..settings import ENGINE_SETTINGS, engine_config, gather
+from ..settings import BROWSER_SETTINGS, ENGINE_SETTINGS, browser_config, engine_config, gather
 
 if TYPE_CHECKING:
-    from ...tools import Offer, Registry
+    from ...tools import Browsing, Offer
     from ..agent.agent import Agent
-
-# What the embedded model is trained on; a small model is confused by more.
-_COMPACT = (
-    "python", "read_text_file", "write_file", "list_directory", "edit_file", "search_files", "move_file",
-    "create_directory",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,16 +30,20 @@ class Hosted:
 async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
     """Start the engine's process first; find the tools and make the workspace while it loads.
 
-    Raises ConfigError, EngineError, WorkspaceError, TemplateError or UnknownFormat: all for the user to read.
+    Raises BrowserUnavailable, ConfigError, EngineError, WorkspaceError, TemplateError or UnknownFormat: all for the
+    user to read.
     """
-    config = engine_config(gather(options, os.environ, ENGINE_SETTINGS))
+    settings = gather(options, os.environ, ENGINE_SETTINGS | BROWSER_SETTINGS)
+    config = engine_config(settings)
     async with ServedModel(config) as served:
-        offer = await asyncio.to_thread(_offer, full=config.model != "pocket")
-        from ...tools import Sessions, ToolContext
+        browser = await asyncio.to_thread(browser_config, settings)
+        from ...tools import Browsing, Sessions, ToolContext
         from ..agent.agent import Agent
         from ..agent.plan import Limits
+        from ..hands import for_model
 
-        async with Sessions() as sessions:
+        async with Browsing(browser) as browsing, Sessions() as sessions:
+            offer = await asyncio.to_thread(_offer, browsing, full=config.model != "pocket")
             directory = options.get("workspace")
             session = await sessions.create(directory=Path(directory) if directory else None)
             model, info = await served.ready()
@@ -53,7 +51,7 @@ async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
                 served.engine,
                 model,
                 info,
-                _compact(offer.registry) if config.model == "pocket" else offer.registry,
+                for_model(offer.registry, config.model),
                 ToolContext(session),
                 system=options.get("system"),
                 temperature=options.get("temperature"),
@@ -62,13 +60,7 @@ async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
             yield Hosted(agent, offer.missing)
 
 
-def _offer(*, full: bool) -> Offer:
+def _offer(browsing: Browsing, *, full: bool) -> Offer:
     from ...tools import default_tools
 
-    return default_tools(files="full" if full else "core")
-
-
-def _compact(registry: Registry) -> Registry:
-    from ...tools import Registry
-
-    return Registry.of(registry.tools[name] for name in _COMPACT if name in registry.tools)
+    return default_tools(files="full" if full else "core", browsing=browsing)

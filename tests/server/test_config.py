@@ -1,8 +1,11 @@
 """Configuration comes from flags, then variables, then a file; a mistake is named."""
 
+import dataclasses
+
 import pytest
 from agenthost.server.config import ServerConfig
-from agenthost.server.settings import ConfigError
+from agenthost.server.settings import BROWSER_SETTINGS, ConfigError
+from agenthost.tools import BrowserConfig
 
 
 def test_flags_win_over_variables_and_these_over_the_file(tmp_path):
@@ -51,3 +54,31 @@ def test_an_unknown_setting_in_the_file_is_named(tmp_path):
 def test_others_may_call_only_with_a_key():
     assert ServerConfig(host="0.0.0.0", api_key="k").host == "0.0.0.0"
     assert ServerConfig(host="127.0.0.5").api_key is None
+
+
+def test_the_browser_tools_are_set_up_by_flags_and_variables(tmp_path):
+    config = ServerConfig.load(
+        {"browser": "text", "allow_host": ["a.example:8080"]},
+        {"AGENTHOST_BRAVE_KEY": "k", "AGENTHOST_ALLOW_HOST": "b.example", "AGENTHOST_BROWSER_CONTROL": "false"},
+    )
+    assert config.browsing == BrowserConfig(browser="text", allow_host=("a.example:8080",), brave_key="k")
+    config = ServerConfig.load({}, {"AGENTHOST_ALLOW_HOST": "b.example, c.example:1"})
+    assert config.browsing.allow_host == ("b.example", "c.example:1")
+
+
+def test_the_settings_of_the_browser_are_its_configurations_fields():
+    assert {field.name for field in dataclasses.fields(BrowserConfig)} == BROWSER_SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"browser": "netscape"}, "browser"),
+        ({"allow_host": ["http://x"]}, "allow_host"),
+        ({"search_index": "/no/such/folder"}, "search_index"),
+        ({"search_url": "file:///etc"}, "search_url"),
+    ],
+)
+def test_a_mistake_in_the_browsers_settings_is_named(flags, said):
+    with pytest.raises(ConfigError, match=said):
+        ServerConfig.load(flags, {})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..egress.connect import Egress, Resolver, system_resolver
-from ..egress.errors import Refused
 from ..egress.policy import EgressPolicy, rules
 from ..errors import BrowserUnavailable
 from ..spec import Tool, ToolContext
@@ -23,7 +23,7 @@ from .session import WebSession
 class Browsing:
     """An async context manager; sessions that used it must be closed before it is left.
 
-        async with Browsing(BrowserConfig(search_index=Path("handbook"))) as browsing, Sessions() as sessions:
+        async with Browsing(BrowserConfig(search_index="handbook")) as browsing, Sessions() as sessions:
             registry = Registry.of(browsing.tools)
 
     Args:
@@ -47,10 +47,11 @@ class Browsing:
     async def __aenter__(self) -> Self:
         """Raises BrowserUnavailable: the configuration cannot be used; the message is for the operator."""
         try:
+            self._config.check()
             self._policy = EgressPolicy(allow=rules(self._config.allow_host))
             self._stack.push_async_callback(self._reader.close)
             search = self._search()
-        except (ValueError, OSError, Refused) as error:
+        except (ValueError, OSError) as error:
             await self._stack.aclose()
             raise BrowserUnavailable(str(error)) from error
         reading: list[Tool] = [Open(self._session), Find(self._session)]
@@ -76,7 +77,7 @@ class Browsing:
         if config.tavily_key:
             return Tavily(config.tavily_key, self._policy)
         if config.search_index:
-            self._index = DocumentIndex(config.search_index, self._reader)
+            self._index = DocumentIndex(Path(config.search_index), self._reader)
             return self._index
         return None
 

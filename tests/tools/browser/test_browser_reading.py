@@ -222,11 +222,11 @@ async def test_a_folder_of_documents_is_searched_and_read(tmp_path, browse):
     (docs / ".secret.md").write_text("lamp password")
     (docs / "link.md").symlink_to("/etc/passwd")
     (docs / "binary.bin").write_bytes(b"lamp")
-    call = await browse(search_index=docs)
+    call = await browse(search_index=str(docs))
     result = await call("search", query="price of a LAMP?")
     assert result.text == (
         "[0] price of a LAMP? (search://price+of+a+LAMP%3F)\n**viewing lines [0 - 1] of 1**\n\n"
-        "L0: 【0†Lux lamp†hand%20book】\nL1: # Lux lamp The price of the lamp is $12.50."
+        "L0: 【0†Lux lamp†hand%20book】\nL1: The price of the lamp is $12.50."
     )
     opened = await call("open", id=0)
     assert opened.text.startswith("[1] Lux lamp (docs://hand%20book/lamp.md)\n")
@@ -246,13 +246,13 @@ async def test_a_folder_of_documents_is_searched_and_read(tmp_path, browse):
 @pytest.mark.parametrize("query", ['"', "a AND", "NEAR(", "*", "col:x", "x' OR 1=1 --", "-", "lamp\0", "🙂", "a" * 999])
 async def test_a_query_is_words_and_nothing_else(tmp_path, browse, query):
     (tmp_path / "a.txt").write_text("lamp and near col x")
-    result = await (await browse(search_index=tmp_path))("search", query=query)
+    result = await (await browse(search_index=str(tmp_path)))("search", query=query)
     assert not result.is_error
 
 
 @pytest.mark.parametrize("query", ["", "   ", "x" * 1001])
 async def test_a_query_without_words_or_end_is_refused(tmp_path, browse, query):
-    assert (await (await browse(search_index=tmp_path))("search", query=query)).is_error
+    assert (await (await browse(search_index=str(tmp_path)))("search", query=query)).is_error
 
 
 async def test_documents_that_change_are_read_again(tmp_path, browse, monkeypatch):
@@ -261,7 +261,7 @@ async def test_documents_that_change_are_read_again(tmp_path, browse, monkeypatc
     monkeypatch.setattr(index, "_AGAIN", -1.0)
     (tmp_path / "a.md").write_text("apple")
     (tmp_path / "b.md").write_text("banana")
-    call = await browse(search_index=tmp_path)
+    call = await browse(search_index=str(tmp_path))
     assert results((await call("search", query="apple")).text) == [f"L0: 【0†a.md†{tmp_path.name}】"]
     (tmp_path / "a.md").write_text("cherry tree")
     (tmp_path / "b.md").unlink()
@@ -274,7 +274,7 @@ async def test_documents_that_change_are_read_again(tmp_path, browse, monkeypatc
 async def test_topn_limits_the_results(tmp_path, browse):
     for number in range(30):
         (tmp_path / f"{number}.txt").write_text("apple")
-    call = await browse(search_index=tmp_path)
+    call = await browse(search_index=str(tmp_path))
     assert len(results((await call("search", query="apple")).text)) == 5
     assert len(results((await call("search", query="apple", topn=20)).text)) == 20
     assert (await call("search", query="apple", topn=51)).is_error
@@ -341,12 +341,12 @@ async def test_tools_are_offered_as_configured(browse, tmp_path):
         ("search_index",): ["search", "open", "find"],
     }
     for given, offered in names.items():
-        call = await browse(**dict.fromkeys(given, tmp_path))
+        call = await browse(**dict.fromkeys(given, str(tmp_path)))
         assert list(call.registry.tools) == offered
         for spec in call.registry.specs():
             assert spec in specs.BROWSER_SPECS
     assert list((await browse(browser="off")).registry.tools) == []
-    assert list((await browse(browser="off", search_index=tmp_path)).registry.tools) == ["search", "open", "find"]
+    assert list((await browse(browser="off", search_index=str(tmp_path))).registry.tools) == ["search", "open", "find"]
 
 
 @pytest.mark.parametrize(

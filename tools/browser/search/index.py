@@ -25,7 +25,7 @@ from anyio.to_thread import run_sync
 from ...errors import ToolError
 from ...files.beneath import Root
 from ...files.walk import OPEN_DIRECTORY, walk
-from ..extract import Text
+from ..extract import WIDTH, Text
 from ..history import Page
 from ..reader import PageReader
 from ..specs import no_such_page
@@ -38,11 +38,13 @@ _MOST_FILES = 100_000
 _AGAIN = 30.0  # seconds
 _WORDS = 32  # of a query
 _SCHEMA = """
-CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT UNIQUE, stamp TEXT, title TEXT, lines TEXT, links TEXT);
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, path TEXT UNIQUE, stamp TEXT, title TEXT, summary TEXT, lines TEXT, links TEXT
+);
 CREATE VIRTUAL TABLE texts USING fts5 (title, body, tokenize = 'porter unicode61 remove_diacritics 2');
 """
 _FIND = """
-SELECT path, files.title, snippet(texts, 1, '', '', '…', 20) FROM texts JOIN files ON files.id = texts.rowid
+SELECT path, files.title, summary FROM texts JOIN files ON files.id = texts.rowid
 WHERE texts MATCH ? ORDER BY bm25(texts, 4.0, 1.0), path LIMIT ?
 """
 
@@ -73,7 +75,7 @@ class DocumentIndex(SearchBackend):
             return []
         match = " OR ".join(f'"{word}"' for word in words)
         rows = await run_sync(self._rows, _FIND, (match, count))
-        return [Hit(title, self.site + quote(path), " ".join(snippet.split())) for path, title, snippet in rows]
+        return [Hit(title, self.site + quote(path), summary) for path, title, summary in rows]
 
     async def page(self, url: str) -> Page:
         """A document by the URL that a search gave.
@@ -148,9 +150,9 @@ class DocumentIndex(SearchBackend):
 
     def _note(self, path: str, stamp: str, text: Text) -> None:
         title = text.title or _title(path, text.lines)
-        values = (path, stamp, title, json.dumps(text.lines), json.dumps(text.links))
+        values = (path, stamp, title, _summary(title, text.lines), json.dumps(text.lines), json.dumps(text.links))
         with self._in_use, self._database:
-            insert = "INSERT INTO files (path, stamp, title, lines, links) VALUES (?, ?, ?, ?, ?)"
+            insert = "INSERT INTO files (path, stamp, title, summary, lines, links) VALUES (?, ?, ?, ?, ?, ?)"
             number = self._database.execute(insert, values).lastrowid
             body = "\n".join(text.lines)
             self._database.execute("INSERT INTO texts (rowid, title, body) VALUES (?, ?, ?)", (number, title, body))
@@ -168,3 +170,8 @@ def _title(path: str, lines: list[str]) -> str:
         if line.startswith("# "):
             return line[2:].strip()[:200]
     return PurePosixPath(path).name
+
+
+def _summary(title: str, lines: list[str]) -> str:
+    """The first line that says more than the title; one line, as the embedded model knows results."""
+    return next((line for line in lines[:20] if line.strip() and line.lstrip("# ") != title), "")[:WIDTH]
