@@ -78,7 +78,7 @@ def _normed_linear(
     if GATED:
         other = tl.load(weight_ptr + (outputs + column) * inputs + place, mask, other=0.0)
     norm = tl.load(norm_ptr + place, mask, other=0.0).to(tl.float32)
-    for row in tl.static_range(ROWS):
+    for row in tl.static_range(ROWS):  # pyright: ignore[reportGeneralTypeIssues] # Triton unrolls it
         x = tl.load(x_ptr + row * inputs + place, mask, other=0.0).to(tl.float32)
         if HAS_RESIDUAL:
             x += tl.load(residual_ptr + row * inputs + place, mask, other=0.0).to(tl.float32)
@@ -93,7 +93,7 @@ def _normed_linear(
         if HAS_BIAS:
             result += tl.load(bias_ptr + column).to(tl.float32)
         if GATED:
-            up = tl.sum(other.to(tl.float32) * x, 0)
+            up = tl.sum(other.to(tl.float32) * x, 0)  # pyright: ignore[reportPossiblyUnboundVariable]
             if HAS_BIAS:
                 up += tl.load(bias_ptr + outputs + column).to(tl.float32)
             result = result.to(out_ptr.dtype.element_ty).to(tl.float32)
