@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -15,9 +16,16 @@ from .hands import Hands
 from .http import body
 from .http.guard import Guard
 from .http.names import hosts_for
-from .openai import chat, errors, models
+from .openai import chat, conversations, errors, files, models
+from .openai import containers as container_routes
+from .openai.containers import ContainerRequest, ContainerService, FileRequest
+from .openai.conversations import ConversationRequest, ConversationUpdate, ItemsRequest
+from .openai.responses import routes as response_routes
+from .openai.responses.schemas import InputRequest, ResponseRequest
+from .openai.responses.service import ResponseService
 from .openai.schemas import ChatRequest
 from .served import ServedModel
+from .state import State
 
 
 def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: Hands | None = None) -> FastAPI:
@@ -36,19 +44,34 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     )
 
     hands = hands or Hands(browser=config.browsing)
+    kept = State(
+        Path(config.state_dir) if config.state_dir else None,
+        url=config.store_url, retention_days=config.retention_days, transcript=served.transcript,
+    )  # fmt: skip
+    containers = ContainerService(kept, hands)
+    responses = ResponseService(served, hands, kept, containers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with served, hands:
+        async with served, hands, kept, responses:
             yield
 
     app = FastAPI(title="agenthost", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.served = served
     app.state.hands = hands
-    for router in (chat.router, models.router, operations.router):
+    app.state.kept = kept
+    app.state.containers = containers
+    app.state.responses = responses
+    for router in (
+        chat.router, response_routes.router, conversations.router, files.router, container_routes.router, models.router,
+        operations.router,
+    ):  # fmt: skip
         app.include_router(router)
     errors.install(app)
-    body.describe(app, ChatRequest)
+    body.describe(
+        app, ChatRequest, ResponseRequest, InputRequest, ConversationRequest, ConversationUpdate, ItemsRequest,
+        ContainerRequest, FileRequest,
+    )  # fmt: skip
     if config.allowed_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=config.allowed_origins, allow_methods=["*"], allow_headers=["*"]

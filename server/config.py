@@ -32,6 +32,9 @@ class ServerConfig(BaseModel):
         allowed_hosts: further Host header names; ``*`` for any.
         allowed_origins: web origins whose pages may call.
         max_body_bytes: the largest request body.
+        state_dir: where responses, conversations and files are kept; None for a temporary place.
+        store_url: a database's URL instead of an SQLite file in ``state_dir``.
+        retention_days: after how many days responses go; 0 keeps them.
         chat_template: a file with a chat template, or the template itself.
         tool_call_parser: the tool-call format, when the template does not show it.
         engine: the engine's configuration.
@@ -47,6 +50,9 @@ class ServerConfig(BaseModel):
     allowed_hosts: Words = ()
     allowed_origins: Words = ()
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    state_dir: str | None = None
+    store_url: str | None = None
+    retention_days: Annotated[float, Field(ge=0)] = 30
     chat_template: str | None = None
     tool_call_parser: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

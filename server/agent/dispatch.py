@@ -20,7 +20,7 @@ Emit = Callable[[Event], Awaitable[None]]
 async def dispatch(
     calls: Sequence[Call],
     tools: Registry,
-    context: ToolContext,
+    context: ToolContext | None,
     *,
     max_output: int,
     emit: Emit,
@@ -29,6 +29,7 @@ async def dispatch(
     """Every call's output, in the calls' order. Cancelling it cancels the tools.
 
     Args:
+        context: handed to the tools; None when there are none.
         max_output: characters of one output that the model gets to read.
         longest: seconds of one call, where the tool's own timeout is longer.
     """
@@ -58,7 +59,9 @@ def cap(text: str, limit: int) -> str:
     return f"{text[:head]}\n[... {left_out} characters left out ...]\n{text[-tail:]}"
 
 
-async def _call(call: Call, tools: Registry, context: ToolContext, longest: float | None) -> ToolResult:
+async def _call(call: Call, tools: Registry, context: ToolContext | None, longest: float | None) -> ToolResult:
+    if context is None:
+        return failure(f"there is no tool named {call.name!r}.")
     try:
         arguments = json.loads(call.arguments)
     except (ValueError, RecursionError) as error:

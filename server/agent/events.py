@@ -23,9 +23,17 @@ class Call:
 
 @dataclass(frozen=True)
 class StepStarted:
-    """A turn of the model begins, counted from 1."""
+    """A turn of the model begins, counted from 1. Ids of its calls begin with ``call_`` and ``turn``."""
 
     step: int
+    turn: str
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """The next piece of what the model thinks."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,7 @@ class Failed:
 
 Event = (
     StepStarted
+    | Reasoning
     | Text
     | CallBegun
     | CallWriting

@@ -20,7 +20,6 @@ from ...tools.spec import Registry, ToolContext
 from ..chat.conversation import Conversation
 from ..chat.formats import CallArguments, CallStart, TextDelta
 from ..chat.generate import FinishReason, Generation
-from ..chat.messages import new_call_id
 from ..chat.model import ChatModel
 from ..chat.template import TemplateError
 from .dispatch import Emit, dispatch
@@ -66,7 +65,7 @@ class Loop:
         plan: what every turn asks of the engine.
         tools: those that are run here. A call of any other tool ends the loop with HandedOver, unless ``foreign`` is
             empty: then the model is told that there is no such tool.
-        context: handed to the tools.
+        context: handed to the tools; None when there are none.
         foreign: names of tools that somebody else runs.
     """
 
@@ -78,7 +77,7 @@ class Loop:
         conversation: Conversation,
         plan: Plan,
         tools: Registry,
-        context: ToolContext,
+        context: ToolContext | None,
         *,
         limits: Limits,
         foreign: frozenset[str] = frozenset(),
@@ -124,7 +123,8 @@ class Loop:
         raise _GivenUp("max_steps", f"The task is not done after {self._limits.max_steps} steps.")
 
     async def _turn(self, step: int, following: list[JsonObject], emit: Emit) -> _Turn:
-        await emit(StepStarted(step))
+        name = secrets.token_hex(11)
+        await emit(StepStarted(step, name))
         prompt = await self._conversation.prompt(following)
         plan = self._plan
         sampling = msgspec.structs.replace(
@@ -150,7 +150,7 @@ class Loop:
                             await emit(Text(delta.text))
                         case CallStart():
                             await self._written(turn, emit)
-                            call = Call(delta.name, new_call_id())
+                            call = Call(delta.name, f"call_{name}{delta.index:02x}")
                             turn.calls.append(call)
                             await emit(CallBegun(call.id, call.name))
                         case CallArguments():

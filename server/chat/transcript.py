@@ -86,8 +86,8 @@ class TurnStore(Protocol):
         """Those that are kept among ``digests``, and all that they continue."""
         ...
 
-    async def keep_turn(self, digest: Digest, turn: Turn, group: str) -> None:
-        """Keep ``turn``, which goes when ``group`` is deleted."""
+    async def keep_turn(self, digest: Digest, turn: Turn, group: str) -> bool:
+        """Keep ``turn``, which goes when ``group`` is deleted. False when it was kept before."""
         ...
 
 
@@ -157,7 +157,8 @@ class Transcript:
         """Write a turn, and those that it continues, to the store."""
         link: Digest | None = digest
         while self.store is not None and link is not None and (turn := self._turns.get(link)) is not None:
-            await self.store.keep_turn(link, turn, group)
+            if not await self.store.keep_turn(link, turn, group):
+                return  # and so was all before it
             link = turn.parent
 
     def _found(

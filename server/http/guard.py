@@ -2,7 +2,7 @@
 
 The server runs code for those who may call it, so a browser must not be made to call it on a page's behalf: the Host
 must be one of ours (DNS rebinding), the Origin too (cross-site requests), and every body must say that it is JSON,
-which pages cannot send across sites without asking first.
+which pages cannot send across sites without asking first; only where files are uploaded it may be a form.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..openai.errors import ApiError
 from .caller import ANYBODY, KEYHOLDER, set_caller
+from .upload import FORM, takes_forms
 
 _OPEN_PATHS = ("/health", "/version")
 
@@ -70,7 +71,7 @@ class Guard:
             return ApiError(
                 "Missing or wrong API key. Send it as 'Authorization: Bearer KEY'.", status=401, code="invalid_api_key"
             )
-        return self._body_problem(scope["method"], headers)
+        return self._body_problem(scope, headers)
 
     def _admits(self, origin: str, host: str) -> bool:
         return origin in self._origins or (origin != "null" and urlsplit(origin).netloc == host)
@@ -80,14 +81,16 @@ class Guard:
         given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         return self._key is not None and hmac.compare_digest(given.encode(), self._key)
 
-    def _body_problem(self, method: str, headers: Headers) -> ApiError | None:
+    def _body_problem(self, scope: Scope, headers: Headers) -> ApiError | None:
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
             return ApiError("Content-Length is not a number.")
         if int(length) > self._max_body:
             return self._too_large()
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if method in ("POST", "PUT", "PATCH") and kind != "application/json":
+        form = kind == FORM and takes_forms(scope["path"])
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        if scope["method"] in ("POST", "PUT", "PATCH") and has_body and kind != "application/json" and not form:
             return ApiError(
                 f"Content-Type is {kind!r}, expected 'application/json'.", status=415, code="unsupported_media_type"
             )

@@ -22,6 +22,7 @@ from ...engine.errors import (
 )
 from ..http.disconnect import ClientGone
 from ..served import NotReady
+from ..state import OverQuota
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,11 @@ def _param(place: tuple[int | str, ...]) -> str:
     return "".join(parts).lstrip(".")
 
 
+def not_found(kind: str, identity: str) -> ApiError:
+    """The same for what never was, what is gone, and what is somebody else's."""
+    return ApiError(f"{kind.capitalize()} with id '{identity[:100]}' not found.", status=404, code="not_found")
+
+
 _HTTP_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large", 415: "unsupported_media_type"}
 
 
@@ -125,6 +131,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ClientGone)
     async def client_gone(_: Request, error: ClientGone) -> JSONResponse:
         return ApiError(str(error), status=499, code="client_closed_request").response()
+
+    @app.exception_handler(OverQuota)
+    async def over_quota(_: Request, error: OverQuota) -> JSONResponse:
+        return ApiError(str(error), status=429, code="insufficient_quota", type="insufficient_quota").response()
 
     @app.exception_handler(EngineError)
     async def engine_error(_: Request, error: EngineError) -> JSONResponse:

@@ -130,7 +130,7 @@ class _Report:
 
     def head(self, kind: str) -> JsonObject:
         head = {"id": self.id, "object": kind, "created": self.created, "model": self.name, "system_fingerprint": None}
-        return {**head, "session_id": self.task.session.id}
+        return {**head, "session_id": self.task.session.id if self.task.session is not None else None}
 
     def _count(self, step: StepFinished) -> None:
         usage = self.usage

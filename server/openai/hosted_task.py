@@ -26,20 +26,25 @@ from .schemas import ChatRequest, FunctionDefinition, ToolDefinition
 
 @dataclass
 class HostedTask:
-    """Use it as an async context manager around :meth:`run`."""
+    """Use it as an async context manager around :meth:`run`.
+
+    Attributes:
+        used: one of our tools was called.
+    """
 
     loop: Loop
     conversation: Conversation
-    session: Session
+    tools: Registry
+    session: Session | None
     hands: Hands
     new_session: bool
-    _used: bool = field(default=False, init=False)
+    used: bool = field(default=False, init=False)
 
     async def run(self, emit: Emit) -> None:
         """Work until the answer; see :class:`Loop`."""
 
         async def watched(event: Event) -> None:
-            self._used = self._used or isinstance(event, CallStarted)
+            self.used = self.used or isinstance(event, CallStarted)
             await emit(event)
 
         await self.loop.run([], watched)
@@ -49,23 +54,26 @@ class HostedTask:
 
     async def __aexit__(self, *_: object) -> None:
         """A session that was made for this task and that no call has used goes again."""
-        if self.new_session and not self._used:
+        if self.session is not None and self.new_session and not self.used:
             with anyio.CancelScope(shield=True), suppress(UnknownSession):
                 await self.hands.sessions.close(self.session.id, self.session.owner)
 
 
-async def begin(chat: ChatRequest, served: ServedModel, hands: Hands, caller: Caller) -> HostedTask:
-    """Check ``chat`` and make it ready. Raises :class:`ApiError` or EngineError."""
+async def begin(
+    chat: ChatRequest, served: ServedModel, hands: Hands, caller: Caller, *, stored: bool = False
+) -> HostedTask:
+    """Check ``chat`` and make it ready; ``stored`` as of a Conversation. Raises :class:`ApiError` or EngineError."""
+    wanted = chat.hosted_tools or ()
     try:
-        tools = select(chat.hosted_tools or (), await hands.offer(), served.names[0])
+        tools = select(wanted, await hands.offer(), served.names[0]) if wanted else Registry()
     except NotOffered as error:
         raise ApiError(str(error), code="invalid_value", param="hosted_tools") from error
     foreign = frozenset(tool.function.name for tool in chat.tools or () if tool.function is not None)
     for name in foreign.intersection(tools.tools):
         raise ApiError(f"tools has {name!r}, and so have hosted_tools.", code="invalid_value", param="tools")
     both = chat.model_copy(update={"tools": [*_definitions(tools), *(chat.tools or ())], "session_id": None})
-    prepared = await prepare(both, served, caller.name)
-    session = await _session(chat.session_id, hands, caller)
+    prepared = await prepare(both, served, caller.name, stored=stored)
+    session = await _session(chat.session_id, hands, caller) if tools.tools else None
     limits = Limits(
         max_turn_tokens=None,
         max_tokens=chat.max_tokens if chat.max_completion_tokens is None else chat.max_completion_tokens,
@@ -75,9 +83,9 @@ async def begin(chat: ChatRequest, served: ServedModel, hands: Hands, caller: Ca
     model, info = served.now()
     loop = Loop(
         served.engine, model, info, prepared.conversation, await _plan(both, served, prepared), tools,
-        ToolContext(session), limits=limits, foreign=foreign,
+        ToolContext(session) if session is not None else None, limits=limits, foreign=foreign,
     )  # fmt: skip
-    return HostedTask(loop, prepared.conversation, session, hands, chat.session_id is None)
+    return HostedTask(loop, prepared.conversation, tools, session, hands, chat.session_id is None)
 
 
 def _definitions(tools: Registry) -> list[ToolDefinition]:

@@ -49,12 +49,16 @@ def served_name(served: ServedModel, model: str | None) -> str:
     return model or served.names[0]
 
 
-async def prepare(chat: ChatRequest, served: ServedModel, owner: str) -> Prepared:
-    """Check everything that can be checked before the engine sees it. Raises :class:`ApiError` or EngineError."""
+async def prepare(chat: ChatRequest, served: ServedModel, owner: str, *, stored: bool = False) -> Prepared:
+    """Check everything that can be checked before the engine sees it. Raises :class:`ApiError` or EngineError.
+
+    Args:
+        owner: whose conversation it is. stored: it is in the store, as far as it goes.
+    """
     model, info = served.now()
     # Checking new schemas takes long enough to be felt by other streams.
     tools = await asyncio.to_thread(read_tools, chat, model) if chat.tools else read_tools(chat, model)
-    conversation = Conversation(model, tools.rendered, transcript=served.transcript, owner=owner)
+    conversation = Conversation(model, tools.rendered, transcript=served.transcript, owner=owner, stored=stored)
     try:
         prompt = await conversation.prompt(normalise(chat.messages))
     except MessageError as error:

@@ -1,0 +1,278 @@
+"""``/v1/containers``: workspaces by id, their files, and how long they live.
+
+A container is a session of the tools room; ``session_id`` is its name there and for MCP clients. It expires some
+minutes after it was last used: what ran in it and what was in its workspace is gone then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import stat
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from ...tools import Session, ToolError, UnknownSession, WorkspaceError
+from ...tools.files.beneath import Root, clean, opened, told
+from ...tools.files.folders import make_folders
+from ...tools.files.usage import Quota
+from ...tools.files.walk import walk
+from ...tools.files.write import replace
+from ..hands import Hands
+from ..http import body
+from ..http.caller import caller_of
+from ..http.upload import FORM, file_of, form
+from ..state import State
+from ..store.containers import StoredContainer
+from .errors import ApiError, not_found
+from .files import download
+from .pages import page
+
+JsonObject = dict[str, Any]
+
+router = APIRouter()
+
+MINUTES = 20  # as OpenAI's containers live after their last use
+_MOST_FILES = 10_000
+
+
+class ExpiresAfter(BaseModel):
+    anchor: str = "last_active_at"
+    minutes: Annotated[int, Field(ge=1, le=1440)] = MINUTES
+
+
+class ContainerRequest(BaseModel):
+    """The body of ``POST /v1/containers``."""
+
+    name: str = "container"
+    expires_after: ExpiresAfter | None = None
+    file_ids: list[str] | None = None
+
+
+class FileRequest(BaseModel):
+    """The body of ``POST /v1/containers/{id}/files`` when it copies an uploaded file."""
+
+    file_id: str
+
+
+class ContainerService:
+    """Makes and finds containers."""
+
+    def __init__(self, state: State, hands: Hands) -> None:
+        self._state = state
+        self._hands = hands
+
+    async def create(
+        self, owner: str, name: str = "auto", minutes: int = MINUTES, file_ids: Sequence[str] = ()
+    ) -> tuple[StoredContainer, Session]:
+        """Raises :class:`ApiError`."""
+        files = [await self._state.files.get(file_id, owner) for file_id in file_ids]
+        for file, file_id in zip(files, file_ids, strict=True):
+            if file is None:
+                raise not_found("file", file_id)
+        try:
+            session = await self._hands.sessions.create(owner)
+        except WorkspaceError as error:
+            raise ApiError(str(error), status=503, code="no_workspace") from error
+        session.ttl = 60.0 * minutes
+        for file in files:
+            assert file is not None
+            await put(session, os.path.basename(file.filename), await self._state.files.content(file))
+        now = time.time()
+        container = StoredContainer(f"cntr_{secrets.token_hex(20)}", owner, name, session.id, minutes, now, now)
+        await self._state.containers.add(container)
+        return container, session
+
+    async def open(self, container_id: str, owner: str) -> tuple[StoredContainer, Session]:
+        """A container that is alive, and its session; it counts as used. Raises :class:`ApiError`."""
+        container = await self._state.containers.get(container_id, owner)
+        if container is None:
+            raise not_found("container", container_id)
+        session = self.session(container)
+        if session is None:
+            raise ApiError(f"Container is expired: {container_id}. Create a new one.", code="container_expired")
+        await self._state.containers.touch(container_id)
+        return container, session
+
+    async def remove(self, container: StoredContainer) -> None:
+        """With all that runs in it and all that it holds."""
+        with suppress(UnknownSession):
+            await self._hands.sessions.close(container.session, container.owner)
+        await self._state.containers.delete(container.id)
+
+    def session(self, container: StoredContainer) -> Session | None:
+        """None when the container has expired."""
+        try:
+            return self._hands.sessions.get(container.session, container.owner)
+        except UnknownSession:
+            return None
+
+    def shown(self, container: StoredContainer) -> JsonObject:
+        alive = not container.expired and self.session(container) is not None
+        return {
+            "id": container.id, "object": "container", "created_at": int(container.created),
+            "status": "running" if alive else "expired",
+            "expires_after": {"anchor": "last_active_at", "minutes": container.minutes},
+            "last_active_at": int(container.last_active), "name": container.name, "memory_limit": "1g",
+            "network_policy": {"type": "disabled"}, "session_id": container.session,
+        }  # fmt: skip
+
+
+@router.post("/v1/containers", openapi_extra=body.documented(ContainerRequest))
+async def create(request: Request) -> JsonObject:
+    wanted = await body.read(request, ContainerRequest)
+    minutes = wanted.expires_after.minutes if wanted.expires_after else MINUTES
+    service: ContainerService = request.app.state.containers
+    owner = caller_of(request.scope).name
+    container, _ = await service.create(owner, wanted.name[:200], minutes, wanted.file_ids or ())
+    return service.shown(container)
+
+
+@router.get("/v1/containers")
+async def list_containers(request: Request) -> JsonObject:
+    service, state = request.app.state.containers, request.app.state.kept
+    containers = await state.containers.list(caller_of(request.scope).name)
+    return page(request, [service.shown(container) for container in containers])
+
+
+@router.get("/v1/containers/{container_id}")
+async def retrieve(request: Request, container_id: str) -> JsonObject:
+    return request.app.state.containers.shown(await _find(request, container_id))
+
+
+@router.delete("/v1/containers/{container_id}")
+async def delete(request: Request, container_id: str) -> JsonObject:
+    container = await _find(request, container_id)
+    await request.app.state.containers.remove(container)
+    return {"id": container.id, "object": "container.deleted", "deleted": True}
+
+
+@router.post("/v1/containers/{container_id}/files", openapi_extra=body.documented(FileRequest))
+async def add_file(request: Request, container_id: str) -> JsonObject:
+    """A form with the file, or JSON with the ``file_id`` of an uploaded one."""
+    container, session = await _open(request, container_id)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
+        given = file_of(await form(request))
+        name, content = given.filename or "file", await given.read()
+    else:
+        wanted = await body.read(request, FileRequest)
+        state: State = request.app.state.kept
+        file = await state.files.get(wanted.file_id, container.owner)
+        if file is None:
+            raise not_found("file", wanted.file_id)
+        name, content = file.filename, await state.files.content(file)
+    path = os.path.basename(name)
+    await put(session, path, content)
+    return _file(container.id, path, len(content), time.time(), "user")
+
+
+@router.get("/v1/containers/{container_id}/files")
+async def list_files(request: Request, container_id: str) -> JsonObject:
+    container, session = await _open(request, container_id)
+    return page(request, await asyncio.to_thread(_files, session.files, container.id))
+
+
+@router.get("/v1/containers/{container_id}/files/{file_id}")
+async def retrieve_file(request: Request, container_id: str, file_id: str) -> JsonObject:
+    return (await _find_file(request, container_id, file_id))[1]
+
+
+@router.get("/v1/containers/{container_id}/files/{file_id}/content")
+async def file_content(request: Request, container_id: str, file_id: str) -> Response:
+    session, file = await _find_file(request, container_id, file_id)
+    return download(await asyncio.to_thread(_read, session.files, file["path"]))
+
+
+@router.delete("/v1/containers/{container_id}/files/{file_id}")
+async def delete_file(request: Request, container_id: str, file_id: str) -> JsonObject:
+    session, file = await _find_file(request, container_id, file_id)
+    await asyncio.to_thread(_remove, session.files, file["path"])
+    return {"id": file_id, "object": "container.file.deleted", "deleted": True}
+
+
+async def put(session: Session, path: str, content: bytes) -> None:
+    """Write a file into a session's workspace. Raises :class:`ApiError` when it cannot be there."""
+    try:
+        await asyncio.to_thread(_write, session.files, path, content, session.quota)
+    except ToolError as error:
+        raise ApiError(
+            f"The file cannot be put into the container: {error}", code="invalid_value", param="file"
+        ) from error
+
+
+async def _find(request: Request, container_id: str) -> StoredContainer:
+    container = await request.app.state.kept.containers.get(container_id, caller_of(request.scope).name)
+    if container is None:
+        raise not_found("container", container_id)
+    return container
+
+
+async def _open(request: Request, container_id: str) -> tuple[StoredContainer, Session]:
+    return await request.app.state.containers.open(container_id, caller_of(request.scope).name)
+
+
+async def _find_file(request: Request, container_id: str, file_id: str) -> tuple[Session, JsonObject]:
+    container, session = await _open(request, container_id)
+    for file in await asyncio.to_thread(_files, session.files, container.id):
+        if file["id"] == file_id:
+            return session, file
+    raise not_found("container file", file_id)
+
+
+def _files(root: Root, container_id: str) -> list[JsonObject]:
+    """All regular files of a workspace that are not hidden, oldest first."""
+    found = []
+    for path, entry in walk(root, skip=lambda path: path.rpartition("/")[2].startswith(".")):
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue  # gone meanwhile
+        if stat.S_ISREG(status.st_mode):
+            found.append(_file(container_id, path, status.st_size, status.st_mtime, "assistant"))
+            if len(found) == _MOST_FILES:
+                break
+    return sorted(found, key=lambda file: (file["created_at"], file["path"]))
+
+
+def _file(container_id: str, path: str, size: int, created: float, source: str) -> JsonObject:
+    """A file goes by its path, so its id is a digest of it."""
+    digest = hashlib.blake2b(f"{container_id}\0{path}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    return {
+        "id": f"cfile_{digest}", "object": "container.file", "created_at": int(created), "bytes": size,
+        "container_id": container_id, "path": path, "source": source,
+    }  # fmt: skip
+
+
+def _write(root: Root, path: str, content: bytes, quota: Quota) -> None:
+    inner = clean(path)
+    if excess := quota.excess(root):
+        raise ToolError(excess)
+    if quota.bytes is not None and len(content) > quota.bytes:
+        raise ToolError(f"it has {len(content)} bytes, and the workspace takes {quota.bytes}.")
+    if folder := inner.rpartition("/")[0]:
+        make_folders(root, folder)
+    with told(path):
+        replace(root, inner, content)
+
+
+def _read(root: Root, path: str) -> bytes:
+    try:
+        with opened(root, path) as (fd, _), os.fdopen(os.dup(fd), "rb") as file:
+            return file.read()
+    except ToolError as error:
+        raise ApiError(str(error), status=404, code="not_found") from error
+
+
+def _remove(root: Root, path: str) -> None:
+    try:
+        with root.parent(path) as (folder, name), root.acting():
+            os.unlink(name, dir_fd=folder)
+    except (OSError, ToolError) as error:
+        raise not_found("container file", path) from error

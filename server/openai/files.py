@@ -1,0 +1,106 @@
+"""``/v1/files``: what clients upload, for containers to work on."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ..http.caller import caller_of
+from ..http.upload import file_of, form
+from ..state import State
+from ..store.files import StoredFile
+from .errors import ApiError, not_found
+from .pages import page
+
+JsonObject = dict[str, Any]
+
+router = APIRouter()
+
+_PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+_SHORTEST, _LONGEST = 3600, 2_592_000  # seconds after which a file may expire
+
+
+@router.post("/v1/files")
+async def upload(request: Request) -> JsonObject:
+    fields = await form(request)
+    given = file_of(fields)
+    purpose = str(fields.get("purpose") or "user_data")
+    if purpose not in _PURPOSES:
+        raise ApiError(
+            f"purpose is {purpose[:60]!r}, expected one of {', '.join(_PURPOSES)}.",
+            code="invalid_value",
+            param="purpose",
+        )
+    content = await given.read()
+    now = time.time()
+    file = StoredFile(
+        f"file-{secrets.token_hex(12)}", caller_of(request.scope).name, given.filename or "file", purpose,
+        len(content), now, _expires(fields.get("expires_after[seconds]"), now),
+    )  # fmt: skip
+    state: State = request.app.state.kept
+    await state.check_room(file.owner, len(content))
+    await state.files.add(file, content)
+    return shown(file)
+
+
+@router.get("/v1/files")
+async def list_files(request: Request) -> JsonObject:
+    state: State = request.app.state.kept
+    purpose = request.query_params.get("purpose")
+    files = await state.files.list(caller_of(request.scope).name)
+    return page(request, [shown(file) for file in files if purpose in (None, file.purpose)], limit=10_000)
+
+
+@router.get("/v1/files/{file_id}")
+async def retrieve(request: Request, file_id: str) -> JsonObject:
+    return shown(await find(request, file_id))
+
+
+@router.get("/v1/files/{file_id}/content")
+async def content(request: Request, file_id: str) -> Response:
+    file = await find(request, file_id)
+    return download(await request.app.state.kept.files.content(file))
+
+
+@router.delete("/v1/files/{file_id}")
+async def delete(request: Request, file_id: str) -> JsonObject:
+    file = await find(request, file_id)
+    await request.app.state.kept.files.delete(file.id, file.owner)
+    return {"id": file.id, "object": "file", "deleted": True}
+
+
+async def find(request: Request, file_id: str) -> StoredFile:
+    """The caller's file. Raises :class:`ApiError`."""
+    file = await request.app.state.kept.files.get(file_id, caller_of(request.scope).name)
+    if file is None:
+        raise not_found("file", file_id)
+    return file
+
+
+def download(content: bytes) -> Response:
+    """As a download, whatever it is: a browser must not run it as a page of ours."""
+    headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+def shown(file: StoredFile) -> JsonObject:
+    return {
+        "id": file.id, "object": "file", "bytes": file.bytes, "created_at": int(file.created),
+        "expires_at": None if file.expires is None else int(file.expires), "filename": file.filename,
+        "purpose": file.purpose, "status": "processed", "status_details": None,
+    }  # fmt: skip
+
+
+def _expires(seconds: object, now: float) -> float | None:
+    if seconds is None:
+        return None
+    if not isinstance(seconds, str) or not seconds.isdigit() or not _SHORTEST <= int(seconds) <= _LONGEST:
+        raise ApiError(
+            f"expires_after[seconds] must be from {_SHORTEST} to {_LONGEST}.",
+            code="invalid_value",
+            param="expires_after",
+        )
+    return now + int(seconds)

@@ -1,0 +1,211 @@
+"""Items, the pieces of input and output, and the chat messages that they make.
+
+What the model wrote in one turn is one message, but several items. Their ids say which belong together: after the
+prefix stand 22 hexadecimal digits for the turn and two for the place in it, and so in the ids of calls. Items that
+come with other ids are put together by their order.
+
+Keys that begin with ``_`` are not for clients: what a hosted tool was called with, and all that it gave back.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+JsonObject = dict[str, Any]
+Private = Callable[[str], Mapping[str, Any] | None]
+
+_OURS = re.compile(r"[a-z]+_([0-9a-f]{22})([0-9a-f]{2})")
+_SEALED = "ah1."
+_MOST_REASONING = 4_000_000
+
+
+class ItemError(ValueError):
+    """An item cannot be understood; ``index`` is its place in the list."""
+
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+def item_id(prefix: str, turn: str, place: int) -> str:
+    return f"{prefix}_{turn}{place:02x}"
+
+
+def public(item: Mapping[str, Any]) -> JsonObject:
+    """The item as clients see it."""
+    return {key: value for key, value in item.items() if not key.startswith("_")}
+
+
+def seal(reasoning: str) -> str:
+    """``encrypted_content`` of a reasoning item: for us to read again. The text is no secret, it is in the item too."""
+    return _SEALED + base64.urlsafe_b64encode(zlib.compress(reasoning.encode())).decode()
+
+
+def to_messages(items: Sequence[Mapping[str, Any]], private: Private | None = None) -> list[JsonObject]:
+    """The chat messages that ``items`` make. Raises :class:`ItemError`.
+
+    Args:
+        private: finds the private keys of an item that a client sends back, by its id.
+    """
+    builder = _Builder(private or (lambda _: None))
+    for index, item in enumerate(items):
+        try:
+            builder.add(item)
+        except (KeyError, TypeError, AttributeError) as error:
+            kind = item.get("type") if isinstance(item, Mapping) else type(item).__name__
+            raise ItemError(f"an item of type {kind!r} is incomplete or malformed ({error}).", index) from error
+        except ValueError as error:
+            raise ItemError(str(error), index) from error
+    return builder.finish()
+
+
+class _Builder:
+    def __init__(self, private: Private) -> None:
+        self._messages: list[JsonObject] = []
+        self._turn: JsonObject | None = None
+        self._turn_id: str | None = None
+        self._results: list[JsonObject] = []
+        self._private = private
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        kind = item.get("type") or ("message" if "role" in item else None)
+        match kind:
+            case "message":
+                self._message(item)
+            case "reasoning":
+                turn = self._assistant(item)
+                turn["reasoning_content"] = turn.get("reasoning_content", "") + _thoughts(item)
+            case "function_call":
+                self._call(item, item["call_id"], item["name"], item["arguments"])
+            case "custom_tool_call":
+                self._call(item, item["call_id"], item["name"], json.dumps({"input": item["input"]}))
+            case "local_shell_call" | "shell_call":
+                self._call(item, item["call_id"], kind.removesuffix("_call"), json.dumps(_action(item["action"])))
+            case "apply_patch_call":
+                self._call(item, item["call_id"], "apply_patch", json.dumps(item["operation"]))
+            case "code_interpreter_call" | "web_search_call" | "mcp_call":
+                self._hosted(item)
+            case str() if kind.endswith("_call_output"):
+                self._output(item)
+            case "mcp_list_tools" | "compaction_trigger":
+                pass
+            case "compaction":
+                self._finish_turn()
+                self._messages.append({"role": "user", "content": unsealed(item["encrypted_content"]) or ""})
+            case _:
+                raise ValueError(f"items of type {kind!r} are not supported here.")
+
+    def finish(self) -> list[JsonObject]:
+        self._finish_turn()
+        return self._messages
+
+    def _message(self, item: Mapping[str, Any]) -> None:
+        if item["role"] != "assistant":
+            self._finish_turn()
+            self._messages.append({"role": item["role"], "content": item["content"]})
+            return
+        turn = self._assistant(item)
+        turn["content"] += _text(item["content"])
+
+    def _call(self, item: Mapping[str, Any], call_id: str, name: str, arguments: str) -> None:
+        call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        self._assistant(item).setdefault("tool_calls", []).append(call)
+
+    def _hosted(self, item: Mapping[str, Any]) -> None:
+        item = {**item, **(self._private(item["id"]) or {})}
+        ours = _OURS.fullmatch(item["id"])
+        call_id = item.get("_call_id") or (f"call_{ours[1]}{ours[2]}" if ours else item["id"])
+        name, arguments, output = _worked(item)
+        self._call(item, call_id, name, arguments)
+        self._results.append({"role": "tool", "tool_call_id": call_id, "name": name, "content": output})
+
+    def _output(self, item: Mapping[str, Any]) -> None:
+        self._finish_turn()
+        output = item.get("output")
+        content = output if isinstance(output, str) else _parts(output)
+        self._messages.append({"role": "tool", "tool_call_id": item.get("call_id") or item["id"], "content": content})
+
+    def _assistant(self, item: Mapping[str, Any]) -> JsonObject:
+        """The turn that ``item`` belongs to."""
+        ours = _OURS.fullmatch(str(item.get("id", "")))
+        turn_id = ours[1] if ours else None
+        same = turn_id == self._turn_id if turn_id and self._turn_id else not self._results
+        if self._turn is None or not same:
+            self._finish_turn()
+            self._turn = {"role": "assistant", "content": ""}
+            self._turn_id = turn_id
+        return self._turn
+
+    def _finish_turn(self) -> None:
+        if self._turn is not None:
+            self._messages += [self._turn, *self._results]
+        self._turn, self._turn_id, self._results = None, None, []
+
+
+def _worked(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Name, arguments and output of a hosted tool's call."""
+    kind = item["type"]
+    if "_name" in item:
+        return item["_name"], item["_arguments"], item.get("_output") or ""
+    if kind == "code_interpreter_call":
+        logs = [output["logs"] for output in item.get("outputs") or () if output.get("type") == "logs"]
+        return "python", json.dumps({"code": item.get("code") or ""}), "\n".join(logs) or "(the output was not kept)"
+    if kind == "mcp_call":
+        output = item.get("output") or item.get("error") or ""
+        return item["name"], item["arguments"], output if isinstance(output, str) else json.dumps(output)
+    action = item.get("action") or {}
+    match action.get("type"):
+        case "open_page":
+            name, arguments = "open", {"id": action.get("url") or ""}
+        case "find" | "find_in_page":
+            name, arguments = "find", {"pattern": action.get("pattern") or ""}
+        case _:
+            name, arguments = "search", {"query": action.get("query") or ""}
+    return name, json.dumps(arguments), "(the result was not kept)"
+
+
+def _action(action: Mapping[str, Any]) -> JsonObject:
+    return {key: value for key, value in action.items() if key != "type" and value is not None and value != {}}
+
+
+def _parts(output: object) -> object:
+    """A tool's output as a chat message's content. What is not text parts goes to the model as JSON."""
+    parts = output if isinstance(output, list) else None
+    if parts is not None and all(isinstance(p, Mapping) and isinstance(p.get("text"), str) for p in parts):
+        return [{"type": "text", "text": part["text"]} for part in parts]
+    if parts is not None and any(
+        isinstance(p, Mapping) and p.get("type") in ("input_image", "input_file") for p in parts
+    ):
+        raise ValueError("images and files in a tool's output are not supported: this model reads text only.")
+    return json.dumps(output, ensure_ascii=False)
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, Iterable):
+        raise ValueError("the content of an assistant's message must be text or a list of parts.")
+    return "".join(part.get("text") or part.get("refusal") or "" for part in content)
+
+
+def _thoughts(item: Mapping[str, Any]) -> str:
+    content = "".join(part["text"] for part in item.get("content") or ())
+    return content or unsealed(item.get("encrypted_content")) or ""
+
+
+def unsealed(content: object) -> str | None:
+    """What :func:`seal` was given; None for what others have sealed."""
+    if not isinstance(content, str) or not content.startswith(_SEALED):
+        return None
+    try:
+        inflater = zlib.decompressobj()
+        data = inflater.decompress(base64.urlsafe_b64decode(content.removeprefix(_SEALED)), _MOST_REASONING)
+        return data.decode()
+    except (zlib.error, binascii.Error, UnicodeDecodeError, ValueError):
+        return None

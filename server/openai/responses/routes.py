@@ -1,0 +1,151 @@
+"""``/v1/responses`` and what hangs on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from ...http import body
+from ...http.caller import caller_of
+from ...http.disconnect import until_disconnect
+from ...http.events import DONE, EventStream, Write
+from ..errors import ApiError, not_found
+from ..pages import page
+from .items import public
+from .output import OUTPUTS
+from .run import Run
+from .schemas import InputRequest, ResponseRequest
+from .service import ResponseService
+
+JsonObject = dict[str, Any]
+
+router = APIRouter()
+
+
+@router.post("/v1/responses", openapi_extra=body.documented(ResponseRequest))
+async def create(request: Request) -> Response:
+    wanted = await body.read(request, ResponseRequest)
+    service = _service(request)
+    run = await until_disconnect(request.receive, lambda: service.prepare(wanted, caller_of(request.scope)))
+    if wanted.background:
+        await service.start(run)
+        return EventStream(lambda write: _follow(run, write)) if wanted.stream else _json(dict(run.body))
+    if wanted.stream:
+        return EventStream(lambda write: _stream(service, run, write))
+    await until_disconnect(request.receive, lambda: service.work(run))
+    if run.body["status"] == "failed" and run.error is not None:
+        return run.error.response()
+    return _json(run.body)
+
+
+@router.post("/v1/responses/input_tokens", openapi_extra=body.documented(InputRequest))
+async def input_tokens(request: Request) -> JsonObject:
+    wanted = await body.read(request, InputRequest)
+    tokens = await _service(request).count(wanted, caller_of(request.scope))
+    return {"object": "response.input_tokens", "input_tokens": tokens}
+
+
+@router.get("/v1/responses/{response_id}")
+async def retrieve(request: Request, response_id: str) -> Response:
+    service, owner = _service(request), caller_of(request.scope).name
+    query = request.query_params
+    if query.get("stream") == "true":
+        after = _number(query.get("starting_after"), "starting_after")
+        return await _resume(service, response_id, owner, after)
+    stored = await service.find(response_id, owner)
+    if stored is None:
+        raise not_found("response", response_id)
+    return _json(_including(stored.body, stored.output, query.getlist("include") + query.getlist("include[]")))
+
+
+@router.post("/v1/responses/{response_id}/cancel")
+async def cancel(request: Request, response_id: str) -> Response:
+    service, owner = _service(request), caller_of(request.scope).name
+    stored = await service.find(response_id, owner)
+    if stored is None:
+        raise not_found("response", response_id)
+    if not stored.body["background"]:
+        raise ApiError("Only responses created with background=true can be cancelled.", code="invalid_value")
+    await service.cancel(response_id, owner)
+    ended = await service.find(response_id, owner)
+    return _json(ended.body if ended is not None else stored.body)
+
+
+@router.delete("/v1/responses/{response_id}")
+async def delete(request: Request, response_id: str) -> JsonObject:
+    if not await _service(request).delete(response_id, caller_of(request.scope).name):
+        raise not_found("response", response_id)
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+@router.get("/v1/responses/{response_id}/input_items")
+async def input_items(request: Request, response_id: str) -> JsonObject:
+    stored = await _service(request).find(response_id, caller_of(request.scope).name)
+    if stored is None:
+        raise not_found("response", response_id)
+    return page(request, [public(item) for item in stored.input])
+
+
+async def _stream(service: ResponseService, run: Run, write: Write) -> None:
+    await service.work(run, _writing(write))
+    await write(DONE)
+
+
+async def _follow(run: Run, write: Write, after: int = -1) -> None:
+    await run.follow(_writing(write), after)
+    await write(DONE)
+
+
+async def _resume(service: ResponseService, response_id: str, owner: str, after: int) -> Response:
+    run = service.running(response_id, owner)
+    if run is not None and run.log is not None:
+        return EventStream(lambda write: _follow(run, write, after))
+    stored = await service.find(response_id, owner)
+    if stored is None:
+        raise not_found("response", response_id)
+    if stored.events is None:
+        raise ApiError("Only responses created with background=true can be streamed again.", code="invalid_value")
+    events = [json.loads(line) for line in stored.events.splitlines()]
+
+    async def again(write: Write) -> None:
+        sink = _writing(write)
+        for event in events[max(0, after + 1) :]:
+            await sink(event)
+        await write(DONE)
+
+    return EventStream(again)
+
+
+def _writing(write: Write) -> Callable[[JsonObject], Awaitable[None]]:
+    async def sink(event: JsonObject) -> None:
+        await write(b"event: " + event["type"].encode() + b"\ndata: " + msgspec.json.encode(event) + b"\n\n")
+
+    return sink
+
+
+def _service(request: Request) -> ResponseService:
+    return request.app.state.responses
+
+
+def _json(value: JsonObject) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _including(body: JsonObject, items: list[JsonObject], include: list[str]) -> JsonObject:
+    """The response, with the outputs of code where the query asks for them."""
+    if OUTPUTS not in include:
+        return body
+    whole = {item["id"]: public(item) for item in items}
+    return {**body, "output": [whole.get(item["id"], item) for item in body["output"]]}
+
+
+def _number(text: str | None, name: str) -> int:
+    if text is None:
+        return -1
+    if not text.isascii() or not text.isdigit():
+        raise ApiError(f"{name} must be a number.", code="invalid_value", param=name)
+    return int(text)

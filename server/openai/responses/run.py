@@ -1,0 +1,196 @@
+"""One response while it is made: the task behind it, its stream of events, its end, and its way into the store."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from ....engine import EngineError
+from ...agent.events import Answer, Event, Failed, StepFinished
+from ...agent.running import running
+from ...store.containers import StoredContainer
+from ...store.responses import StoredResponse
+from ..errors import ApiError, from_engine
+from ..hosted import failure
+from ..hosted_task import HostedTask
+from .body import count, new_usage
+from .calls import CallItems
+from .output import Output, Sink
+from .tools import RequestTools
+
+log = logging.getLogger(__name__)
+
+JsonObject = dict[str, Any]
+
+_LAST_WORDS = 10.0  # seconds for telling a client of the end
+
+
+@dataclass
+class Run:
+    """
+    Args:
+        body: the response object, which grows.
+        task: what works.
+        tools: of the request.
+        container: the id of the container that hosted tools work in.
+        owner: whose it is. input: the request's items. include: what the client wants to see beyond the usual.
+        keep: stores the run and the events of its log; None when it is not to be stored.
+        fresh: the container, if it was made for this response.
+        listed: labels whose tools the client has been told of.
+    """
+
+    body: JsonObject
+    task: HostedTask
+    tools: RequestTools
+    container: str
+    owner: str
+    input: list[JsonObject]
+    include: Sequence[str] = ()
+    keep: Callable[[Run, list[JsonObject]], Awaitable[None]] | None = None
+    listed: Sequence[str] = ()
+    fresh: StoredContainer | None = None
+    output: Output = field(init=False)
+    log: list[JsonObject] | None = None
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    grown: anyio.Event = field(default_factory=anyio.Event)
+
+    def __post_init__(self) -> None:
+        self.sink: Sink | None = None
+        self.error: ApiError | None = None
+        self.output = Output(self._record, CallItems(self.tools.faces, self.container), self.include)
+
+    @property
+    def id(self) -> str:
+        return self.body["id"]
+
+    def stored(self) -> StoredResponse:
+        """The response as it is now."""
+        items = self.output.items
+        return StoredResponse(
+            self.id, self.owner, self.body, self.input, items, self.body["previous_response_id"],
+            created=float(self.body["created_at"]),
+        )  # fmt: skip
+
+    async def work(self, sink: Sink | None = None) -> None:
+        """Make the response; ``sink`` takes its events, of which the last one is terminal. It does not raise.
+
+        Cancelling it stops model and tools; what there is then is stored.
+        """
+        self.sink = sink
+        finished = False
+        try:
+            with self.scope:
+                await self._work()
+                finished = True
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._end(finished)
+                self.ended.set()
+                self.grown.set()
+
+    async def cancel(self) -> None:
+        """Stop and wait until it has."""
+        self.scope.cancel()
+        await self.ended.wait()
+
+    async def follow(self, sink: Sink, after: int = -1) -> None:
+        """Give ``sink`` the events whose sequence numbers are above ``after``, the last of which is terminal."""
+        assert self.log is not None
+        place = max(0, after + 1)
+        while True:
+            grown = self.grown
+            while place < len(self.log):
+                await sink(self.log[place])
+                place += 1
+            if self.ended.is_set() and place >= len(self.log):
+                return
+            await grown.wait()
+
+    async def _record(self, event: JsonObject) -> None:
+        if self.log is not None:
+            self.log.append(event)
+            self.grown.set()
+            self.grown = anyio.Event()
+        if self.sink is not None:
+            await self.sink(event)
+
+    async def _work(self) -> None:
+        try:
+            await self._snapshot("response.created")
+            if self.body["status"] == "queued":
+                await self._snapshot("response.queued")
+                self.body["status"] = "in_progress"
+            await self._snapshot("response.in_progress")
+            for label in self.tools.labels:
+                if label not in self.listed:
+                    await self._list(label)
+            self.body["usage"] = new_usage()
+            async with self.task, running(self.task.run) as events:
+                async for event in events:
+                    self._note(event)
+                    await self.output.take(event)
+        except ApiError as error:
+            self._fail(error)
+        except EngineError as error:
+            self._fail(from_engine(error))
+        except Exception:
+            log.exception("a response failed")
+            self._fail(ApiError("The server failed on this request.", status=500, code="server_error"))
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case StepFinished():
+                count(self.body["usage"], event)
+            case Answer(_, "length") | Failed("length"):
+                self.body["status"] = "incomplete"
+                self.body["incomplete_details"] = {"reason": "max_output_tokens"}
+            case Failed():
+                raise failure(event)
+
+    def _fail(self, error: ApiError) -> None:
+        self.error = error
+        self.body["status"] = "failed"
+        self.body["error"] = {"code": error.code or "server_error", "message": error.message}
+
+    async def _end(self, finished: bool) -> None:
+        body = self.body
+        if body["status"] in ("queued", "in_progress"):
+            body["status"] = "completed" if finished else "cancelled"
+        # OpenAI has no event for what was cancelled; its status says so.
+        terminal = "response.incomplete" if body["status"] == "cancelled" else f"response.{body['status']}"
+        with anyio.move_on_after(_LAST_WORDS):  # a client that has stopped reading must not hold the end up
+            await self.output.end()
+        body["output"] = [self.output.shown(item) for item in self.output.items]
+        if body["status"] == "completed":
+            body["completed_at"] = int(time.time())
+        last = self.output.numbered({"type": terminal, "response": dict(body)})
+        # First stored, then told: a client that has read the last event finds the response.
+        if self.keep is not None:
+            try:
+                await self.keep(self, [*(self.log or ()), last])
+            except Exception:
+                log.exception("the response %s could not be stored", self.id)
+        with anyio.move_on_after(_LAST_WORDS):
+            await self._record(last)
+
+    async def _snapshot(self, kind: str) -> None:
+        await self.output.emit({"type": kind, "response": dict(self.body)})
+
+    async def _list(self, label: str) -> None:
+        specs = {spec.name: spec for spec in self.task.tools.specs()}
+        tools = [
+            {
+                "name": name, "description": specs[name].description, "input_schema": specs[name].parameters,
+                "annotations": {"read_only": specs[name].annotations.read_only},
+            }
+            for name in self.tools.labels[label]
+        ]  # fmt: skip
+        item = {"id": f"mcpl_{self.id.removeprefix('resp_')}", "type": "mcp_list_tools", "server_label": label}
+        kinds = ("response.mcp_list_tools.in_progress", "response.mcp_list_tools.completed")
+        await self.output.whole({**item, "tools": tools, "error": None}, *({"type": kind} for kind in kinds))

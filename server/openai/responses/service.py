@@ -1,0 +1,246 @@
+"""Makes responses of requests, and keeps track of those that run."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from pydantic import ValidationError
+
+from ....tools import Registry, Session
+from ...hands import Hands
+from ...http.caller import Caller
+from ...served import ServedModel
+from ...state import State
+from ...store.containers import StoredContainer
+from ...store.responses import StoredResponse
+from ..containers import ContainerService
+from ..errors import ApiError, from_validation
+from ..hosted_task import begin
+from ..prepare import Prepared, prepare, served_name
+from ..schemas import ChatRequest
+from .body import new_body
+from .history import History, read_history
+from .items import ItemError, to_messages
+from .run import Run
+from .schemas import EXTRAS, InputRequest, ResponseRequest
+from .tools import RequestTools, chat_choice, read_tools
+
+JsonObject = dict[str, Any]
+
+_MOST_REMEMBERED = 4096  # hosted calls whose results are kept for clients that send items back
+
+
+class ResponseService:
+    """Use it as an async context manager: responses in the background run inside it."""
+
+    def __init__(self, served: ServedModel, hands: Hands, state: State, containers: ContainerService) -> None:
+        self._served = served
+        self._hands = hands
+        self._state = state
+        self._containers = containers
+        self._group: TaskGroup | None = None
+        self._running: dict[str, Run] = {}
+        self._results: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
+
+    async def __aenter__(self) -> Self:
+        self._group = await anyio.create_task_group().__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._group is not None
+        for run in self._running.values():
+            run.scope.cancel()
+        return await self._group.__aexit__(kind, error, trace)
+
+    async def prepare(self, request: ResponseRequest, caller: Caller) -> Run:
+        """A checked request, ready to work. Raises :class:`ApiError` or EngineError."""
+        _refuse(request)
+        name = served_name(self._served, request.model)
+        model, _ = self._served.now()
+        history = await read_history(request, self._state, caller.name)
+        offer = await self._hands.offer()
+        tools = read_tools(request.tools or (), offer, self._served.names[0])
+        chat, body_id = self._chat(request, history, tools, caller), f"resp_{secrets.token_hex(24)}"
+        container, fresh = "", None
+        if tools.hosted:
+            container, session, fresh = await self._container(tools, history, caller)
+            chat = chat.model_copy(update={"hosted_tools": tools.hosted, "session_id": session.id})
+        task = await begin(chat, self._served, self._hands, caller, stored=_continues(request))
+        body = new_body(request, body_id, name, defaults=model.defaults)
+        kept = request.store is not False
+        return Run(
+            body=body, task=task, tools=tools, container=container, owner=caller.name, input=history.own,
+            include=tuple(request.include or ()), keep=self._keep if kept else None,
+            fresh=fresh, listed=[item["server_label"] for item in history.items if item["type"] == "mcp_list_tools"],
+        )  # fmt: skip
+
+    async def count(self, request: InputRequest, caller: Caller) -> int:
+        """Tokens of the input. Raises :class:`ApiError` or EngineError."""
+        served_name(self._served, request.model)
+        history = await read_history(request, self._state, caller.name)
+        tools = read_tools(request.tools or (), await self._hands.offer(), self._served.names[0])
+        hosted = [spec.function() for spec in Registry.of(await self._tools(tools)).specs()]
+        chat = self._chat(request, history, tools, caller, [*hosted, *tools.definitions])
+        prepared: Prepared = await prepare(chat, self._served, caller.name, stored=_continues(request))
+        return len(prepared.prompt)
+
+    async def start(self, run: Run) -> None:
+        """Run in the background. Its events are logged for whoever follows; a restart finds it in the store."""
+        assert self._group is not None
+        run.log = []
+        run.body["status"] = "queued"
+        await self._state.responses.put(run.stored())
+        self._running[run.id] = run
+        self._group.start_soon(self.work, run)
+
+    async def work(self, run: Run, sink: Any = None) -> None:
+        """Run to the end, here; see :meth:`Run.work`."""
+        self._running[run.id] = run
+        try:
+            await run.work(sink)
+        finally:
+            del self._running[run.id]
+            self._remember(run)
+            if run.fresh is not None and not run.task.used:
+                with anyio.CancelScope(shield=True):
+                    await self._containers.remove(run.fresh)
+
+    def running(self, response_id: str, owner: str) -> Run | None:
+        run = self._running.get(response_id)
+        return run if run is not None and run.owner == owner else None
+
+    async def find(self, response_id: str, owner: str) -> StoredResponse | None:
+        """As it is now, if it is stored."""
+        run = self.running(response_id, owner)
+        if run is not None and run.keep is not None:
+            return run.stored()
+        return await self._state.responses.get(response_id, owner)
+
+    async def cancel(self, response_id: str, owner: str) -> None:
+        """Stop one that runs in the background."""
+        run = self.running(response_id, owner)
+        if run is not None:
+            await run.cancel()
+
+    async def delete(self, response_id: str, owner: str) -> bool:
+        """Stop it if it runs, and forget it. False when there is no such response."""
+        await self.cancel(response_id, owner)
+        return await self._state.responses.delete(response_id, owner)
+
+    async def _keep(self, run: Run, events: list[JsonObject]) -> None:
+        stored = run.stored()
+        if run.log is not None:
+            stored = replace(stored, events="\n".join(map(json.dumps, events)))
+        conversation = run.body["conversation"]
+        if conversation is not None and run.body["status"] in ("completed", "incomplete"):
+            await self._state.conversations.append(conversation["id"], [*stored.input, *stored.output])
+        await self._state.responses.put(stored)
+        turn = run.task.conversation.turn
+        if turn is not None:
+            await self._served.transcript.keep(turn, conversation["id"] if conversation else run.id)
+
+    def _remember(self, run: Run) -> None:
+        """What hosted tools gave back, for clients that keep their own history and send its items again."""
+        for item in run.output.items:
+            private = {key: value for key, value in item.items() if key.startswith("_")}
+            if private:
+                self._results[run.owner, item["id"]] = private
+        while len(self._results) > _MOST_REMEMBERED:
+            self._results.popitem(last=False)
+
+    def _chat(
+        self,
+        request: InputRequest,
+        history: History,
+        tools: RequestTools,
+        caller: Caller,
+        definitions: list[JsonObject] | None = None,
+    ) -> ChatRequest:
+        """The request as chat completions have it."""
+        try:
+            messages = to_messages(history.items, lambda item_id: self._results.get((caller.name, item_id)))
+        except ItemError as error:
+            place = f"input[{error.index - len(history.before)}]"
+            raise ApiError(f"{place}: {error}", code="invalid_value", param=place) from error
+        if request.instructions:
+            messages.insert(0, {"role": "system", "content": request.instructions})
+        if not messages:
+            raise ApiError("There is no input.", code="missing_required_parameter", param="input")
+        fields: JsonObject = {
+            "messages": messages,
+            "tools": tools.definitions if definitions is None else definitions,
+            "tool_choice": chat_choice(request.tool_choice, tools),
+            "parallel_tool_calls": request.parallel_tool_calls,
+            "reasoning_effort": request.reasoning.effort if request.reasoning else None,
+            "response_format": _format(request),
+        }
+        if isinstance(request, ResponseRequest):
+            fields |= {
+                "max_completion_tokens": request.max_output_tokens, "max_tool_calls": request.max_tool_calls,
+                "temperature": request.temperature, "top_p": request.top_p, "user": request.user,
+            }  # fmt: skip
+            extra = request.model_extra or {}
+            fields |= {name: extra[name] for name in EXTRAS if name in extra}
+        try:
+            return ChatRequest.model_validate(fields)
+        except ValidationError as error:
+            raise from_validation(error) from error
+
+    async def _tools(self, tools: RequestTools) -> list[Any]:
+        there = (await self._hands.offer()).registry.tools
+        return [tool for name, tool in there.items() if name in tools.hosted]
+
+    async def _container(
+        self, tools: RequestTools, history: History, caller: Caller
+    ) -> tuple[str, Session, StoredContainer | None]:
+        """The container that the request names, else the last one of the conversation that is alive, else a new one.
+
+        Its id, its session, and the container itself if it is new.
+        """
+        wanted = tools.container
+        if isinstance(wanted, str):
+            container, session = await self._containers.open(wanted, caller.name)
+            return container.id, session, None
+        for item in reversed(history.before):
+            used = item.get("container_id") or item.get("_container")
+            if used:
+                try:
+                    container, session = await self._containers.open(used, caller.name)
+                except ApiError:
+                    break
+                return container.id, session, None
+        files = wanted.get("file_ids") if isinstance(wanted, dict) else None
+        container, session = await self._containers.create(caller.name, file_ids=files or ())
+        return container.id, session, container
+
+
+def _refuse(request: ResponseRequest) -> None:
+    if request.prompt is not None:
+        raise ApiError("Stored prompts are not supported here.", code="unsupported_value", param="prompt")
+    if request.background and request.store is False:
+        raise ApiError("background needs store to be true.", code="invalid_value", param="background")
+    if request.top_logprobs:
+        raise ApiError("top_logprobs is not supported in responses.", code="unsupported_value", param="top_logprobs")
+
+
+def _continues(request: InputRequest) -> bool:
+    return bool(request.previous_response_id or request.conversation_id)
+
+
+def _format(request: InputRequest) -> JsonObject | None:
+    if request.text is None or request.text.format is None:
+        return None
+    format = request.text.format
+    if format.type != "json_schema":
+        return {"type": format.type}
+    return {"type": "json_schema", "json_schema": format.model_extra}

@@ -1,0 +1,206 @@
+"""The tools of a request: those of the client, those that run here, and as which items their calls appear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ....tools import Offer
+from ...agent.hosted_tools import NotOffered, group_of, select
+from ..errors import ApiError
+
+JsonObject = dict[str, Any]
+Kind = Literal[
+    "function", "custom", "local_shell", "shell", "apply_patch", "code_interpreter", "web_search", "mcp"
+]  # fmt: skip
+
+CONNECTOR = "agenthost_files"
+_CODE = "code_interpreter"
+_SEARCH = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
+
+_TEXT: JsonObject = {"type": "string"}
+_SHELLS: dict[str, tuple[str, JsonObject, list[str]]] = {
+    "local_shell": (
+        "Run a command on the user's machine.",
+        {
+            "command": {"type": "array", "items": _TEXT},
+            "working_directory": _TEXT,
+            "timeout_ms": {"type": "integer", "minimum": 1},
+        },
+        ["command"],
+    ),
+    "shell": (
+        "Run shell commands.",
+        {"commands": {"type": "array", "items": _TEXT, "minItems": 1}, "timeout_ms": {"type": "integer", "minimum": 1}},
+        ["commands"],
+    ),
+    "apply_patch": (
+        "Create, update or delete a file. diff is in V4A format: lines that begin with space, - or +.",
+        {"type": {"enum": ["create_file", "update_file", "delete_file"]}, "path": _TEXT, "diff": _TEXT},
+        ["type", "path"],
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Face:
+    """As what a tool's calls appear: the item's kind, and for ``mcp`` the server's label."""
+
+    kind: Kind
+    label: str = ""
+
+
+@dataclass
+class RequestTools:
+    """
+    Attributes:
+        faces: by the name under which the model calls a tool.
+        definitions: the client's tools, as chat completions take them.
+        hosted: names of the tools that run here.
+        labels: tools of each connector, by its label.
+        container: what ``code_interpreter`` or a connector says about its container.
+    """
+
+    faces: dict[str, Face] = field(default_factory=dict)
+    definitions: list[JsonObject] = field(default_factory=list)
+    hosted: list[str] = field(default_factory=list)
+    labels: dict[str, list[str]] = field(default_factory=dict)
+    container: str | JsonObject | None = None
+
+
+def read_tools(tools: Sequence[JsonObject], offer: Offer, model: str) -> RequestTools:
+    """Raises :class:`ApiError`."""
+    read = RequestTools()
+    for index, tool in enumerate(tools):
+        kind = tool.get("type")
+        place = f"tools[{index}]"
+        if kind == "function":
+            _add(read, tool, "function", _function(tool, place), place)
+        elif kind == "custom":
+            _add(read, tool, "custom", _custom(tool, place), place)
+        elif kind in _SHELLS:
+            description, properties, required = _SHELLS[kind]
+            schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+            _add(read, {"name": kind}, kind, {"name": kind, "description": description, "parameters": schema}, place)
+        elif kind == _CODE:
+            _host(read, ["python"], Face("code_interpreter"), offer, model, place)
+            read.container = tool.get("container") or read.container
+        elif kind in _SEARCH:
+            _host(read, ["search", "open", "find"], Face("web_search"), offer, model, place)
+        elif kind == "mcp":
+            _connector(read, tool, offer, model, place)
+        else:
+            known = ", ".join(("function", "custom", _CODE, "web_search", "mcp", *_SHELLS))
+            raise ApiError(
+                f"Tools of type {str(kind)[:60]!r} are not supported here. Supported: {known}.",
+                code="unsupported_value",
+                param=f"{place}.type",
+            )
+    return read
+
+
+def chat_choice(choice: str | JsonObject | None, tools: RequestTools) -> str | JsonObject | None:
+    """``tool_choice`` as chat completions take it. Raises :class:`ApiError`."""
+    if choice is None or isinstance(choice, str):
+        return choice
+    kind = choice.get("type")
+    if kind == "allowed_tools":
+        names = [name for tool in choice.get("tools") or () for name in _named(tool, tools)]
+        return _allowed(names, str(choice.get("mode") or "auto"))
+    names = _named(choice, tools)
+    if not names:
+        raise ApiError(
+            f"tool_choice {json.dumps(choice)[:200]} names no tool of this request.", code="invalid_value",
+            param="tool_choice",
+        )  # fmt: skip
+    if len(names) == 1:
+        return {"type": "function", "function": {"name": names[0]}}
+    return _allowed(names, "required")
+
+
+def _allowed(names: Sequence[str], mode: str) -> JsonObject:
+    allowed = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}
+
+
+def _named(choice: JsonObject, tools: RequestTools) -> list[str]:
+    kind, name = choice.get("type"), choice.get("name")
+    if kind in ("function", "custom"):
+        return [name] if isinstance(name, str) and name in tools.faces else []
+    if kind == "mcp":
+        there = tools.labels.get(str(choice.get("server_label")), [])
+        return [tool for tool in there if name in (None, tool)]
+    kind = "web_search" if kind in _SEARCH else kind
+    return [tool for tool, face in tools.faces.items() if face.kind == kind]
+
+
+def _function(tool: JsonObject, place: str) -> JsonObject:
+    # Some clients send the function as chat completions have it.
+    function = tool.get("function") if isinstance(tool.get("function"), dict) else tool
+    assert isinstance(function, dict)
+    return {key: function[key] for key in ("name", "description", "parameters", "strict") if key in function}
+
+
+def _custom(tool: JsonObject, place: str) -> JsonObject:
+    """A tool whose input is one text: a function with that one argument. A regular expression is enforced."""
+    description = str(tool.get("description") or "")
+    text: JsonObject = {"type": "string"}
+    format = tool.get("format") or {}
+    if not isinstance(format, dict):
+        raise ApiError("a custom tool's format must be an object.", code="invalid_type", param=f"{place}.format")
+    if format.get("type") == "grammar":
+        if format.get("syntax") == "regex":
+            text["pattern"] = format.get("definition")
+        description += f"\nThe input follows this {format.get('syntax')} grammar:\n{format.get('definition')}"
+    schema = {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}
+    return {"name": tool.get("name"), "description": description.strip(), "parameters": schema}
+
+
+def _connector(read: RequestTools, tool: JsonObject, offer: Offer, model: str, place: str) -> None:
+    label, connector = tool.get("server_label"), tool.get("connector_id")
+    if not isinstance(label, str) or not label:
+        raise ApiError("An mcp tool needs a server_label.", code="missing_required_parameter", param=place)
+    if connector != CONNECTOR:
+        raise ApiError(
+            f"This server hosts the connector {CONNECTOR!r}; other MCP servers cannot be used here.",
+            code="unsupported_value",
+            param=f"{place}.connector_id",
+        )
+    allowed = tool.get("allowed_tools")
+    if isinstance(allowed, dict):
+        allowed = allowed.get("tool_names")
+    files = list(select(["files"], offer, model).tools) if _has_files(offer) else []
+    names = [name for name in files if allowed is None or name in allowed]
+    if not names:
+        raise ApiError("There are no file tools on this server.", code="unsupported_value", param=place)
+    _host(read, names, Face("mcp", label), offer, model, place)
+    read.labels[label] = names
+    read.container = read.container or tool.get("container")
+
+
+def _has_files(offer: Offer) -> bool:
+    return any(group_of(name) == "files" for name in offer.registry.tools)
+
+
+def _host(read: RequestTools, names: list[str], face: Face, offer: Offer, model: str, place: str) -> None:
+    try:
+        chosen = select(names, offer, model).tools
+    except NotOffered as error:
+        raise ApiError(str(error), code="unsupported_value", param=f"{place}.type") from error
+    for name in chosen:
+        if name in read.faces:
+            raise ApiError(f"Two tools are named {name!r}.", code="invalid_value", param=place)
+        read.faces[name] = face
+        read.hosted.append(name)
+
+
+def _add(read: RequestTools, tool: JsonObject, kind: Kind, function: JsonObject, place: str) -> None:
+    name = function.get("name")
+    if not isinstance(name, str):
+        raise ApiError(f"Missing required parameter: '{place}.name'.", code="missing_required_parameter", param=place)
+    if name in read.faces:
+        raise ApiError(f"Two tools are named {name!r}.", code="invalid_value", param=f"{place}.name")
+    read.faces[name] = Face(kind)
+    read.definitions.append({"type": "function", "function": function})

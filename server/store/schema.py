@@ -1,0 +1,108 @@
+"""The tables, and how an older database becomes one of today's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+# JSON is kept as text: its key order is the client's, and both databases index nothing of it. Times are Unix seconds.
+
+responses = sa.Table(
+    "responses",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(128), nullable=False, index=True),
+    sa.Column("previous", sa.String(64), index=True),
+    sa.Column("created", sa.Float, nullable=False, index=True),
+    sa.Column("status", sa.String(32), nullable=False, index=True),
+    sa.Column("deleted", sa.Boolean, nullable=False),  # hidden; its items stay as long as later responses need them
+    sa.Column("body", sa.Text, nullable=False),  # the response object, its output as the client sees it
+    sa.Column("input", sa.Text, nullable=False),  # input items
+    sa.Column("output", sa.Text, nullable=False),  # output items as the model needs them, with tools' full results
+    sa.Column("events", sa.Text),  # of a background stream, one JSON object a line
+)
+
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(128), nullable=False, index=True),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False),
+)
+
+items = sa.Table(
+    "items",
+    metadata,
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("conversation", sa.String(64), nullable=False, index=True),
+    sa.Column("id", sa.String(128), nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),  # with tools' full results, see responses.output
+)
+
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(128), nullable=False, index=True),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("expires", sa.Float),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("purpose", sa.String(64), nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+)
+
+containers = sa.Table(
+    "containers",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(128), nullable=False, index=True),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("last_active", sa.Float, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("minutes", sa.Integer, nullable=False),  # expires so long after it was last active
+    sa.Column("session", sa.String(64), nullable=False),
+)
+
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(20), primary_key=True),
+    sa.Column("parent", sa.LargeBinary(20)),
+    sa.Column("ids", sa.LargeBinary, nullable=False),  # 32-bit unsigned integers, little endian
+    sa.Column("ended", sa.Boolean, nullable=False),
+    sa.Column("reasoning", sa.Text, nullable=False),
+    sa.Column("hidden", sa.Text),
+    sa.Column("kept_for", sa.String(64), nullable=False, index=True),  # the response or conversation it belongs to
+    sa.Column("created", sa.Float, nullable=False, index=True),
+)
+
+version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, nullable=False))
+
+# MIGRATIONS[n] brings a database of version n + 1 to version n + 2. They never change once released.
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = ()
+
+
+class NewerSchema(Exception):
+    """The database was written by a newer agenthost; the message says so."""
+
+
+def migrate(connection: sa.Connection, migrations: tuple[Callable[[sa.Connection], None], ...] = MIGRATIONS) -> None:
+    """Create the tables, or bring them up to date. Raises :class:`NewerSchema`."""
+    wanted = len(migrations) + 1
+    if not sa.inspect(connection).has_table(version.name):
+        metadata.create_all(connection)
+        connection.execute(version.insert().values(version=wanted))
+        return
+    found = connection.execute(sa.select(version.c.version)).scalar_one()
+    if found > wanted:
+        raise NewerSchema(
+            f"the store has schema version {found}, and this agenthost knows versions up to {wanted}. "
+            "Use the newer agenthost, or another --store-url."
+        )
+    for step in migrations[found - 1 :]:
+        step(connection)
+    connection.execute(version.update().values(version=wanted))

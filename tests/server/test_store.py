@@ -1,0 +1,181 @@
+"""What is stored survives a restart, belongs to its owner, and goes when its time is over."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import openai
+import pytest
+import sqlalchemy as sa
+from agenthost.engine import EngineConfig
+from agenthost.server.chat.transcript import Hidden, Turn, ids_of
+from agenthost.server.config import ServerConfig
+from agenthost.server.store import Store, StoreError
+from agenthost.server.store import schema as store_schema
+from agenthost.server.store.responses import Responses, StoredResponse
+from agenthost.server.store.turns import Turns
+
+
+def with_store(work, url="sqlite://"):
+    async def run():
+        async with Store(url) as store:
+            return await work(store)
+
+    return asyncio.run(run())
+
+
+def response(name, previous=None, owner="ada", created=None, status="completed"):
+    body = {"id": name, "status": status}
+    stored = StoredResponse(name, owner, body, [{"id": f"in-{name}"}], [{"id": f"out-{name}"}], previous)
+    return replace(stored, created=created or time.time())
+
+
+def test_a_chain_is_read_back_oldest_first_and_by_its_owner_only():
+    async def work(store):
+        responses = Responses(store)
+        for one in (response("a"), response("b", "a"), response("c", "b")):
+            await responses.put(one)
+        assert [one.id for one in await responses.history("c", "ada") or ()] == ["a", "b", "c"]
+        assert await responses.history("c", "bob") is None
+        assert await responses.get("c", "bob") is None
+        assert not await responses.delete("c", "bob")
+
+    with_store(work)
+
+
+def test_what_is_deleted_is_removed_once_nothing_continues_it():
+    async def work(store):
+        responses, turns = Responses(store), Turns(store)
+        await responses.put(response("a"))
+        await responses.put(response("b", "a"))
+        await turns.keep_turn(b"1" * 20, Turn(None, ids_of([1]), True), "a")
+        assert await responses.delete("a", "ada")
+        assert await responses.get("a", "ada") is None
+        assert [one.id for one in await responses.history("b", "ada") or ()] == ["a", "b"]
+        assert await turns.find_turns([b"1" * 20])
+        assert await responses.delete("b", "ada")
+        count = sa.select(sa.func.count()).select_from(store_schema.responses)
+        assert await store.run(lambda connection: connection.execute(count).scalar_one()) == 0
+        assert not await turns.find_turns([b"1" * 20])
+
+    with_store(work)
+
+
+def test_old_responses_go_unless_a_newer_one_continues_them():
+    async def work(store):
+        responses = Responses(store)
+        for one in (response("old", created=1.0), response("base", created=1.0), response("new", "base")):
+            await responses.put(one)
+        assert await responses.expire(time.time() - 60) == 1
+        assert await responses.get("old", "ada") is None
+        assert await responses.get("base", "ada") is not None
+
+    with_store(work)
+
+
+def test_turns_come_back_with_all_that_they_continue():
+    async def work(store):
+        turns = Turns(store)
+        hidden = Hidden([{"role": "tool", "content": "x"}], {"role": "assistant", "content": "y"})
+        first, second = (
+            Turn(None, ids_of([1, 70_000]), True, "thought"),
+            Turn(b"1" * 20, ids_of([3]), False, "", hidden),
+        )
+        assert await turns.keep_turn(b"1" * 20, first, "r1")
+        assert await turns.keep_turn(b"2" * 20, second, "r2")
+        assert not await turns.keep_turn(b"2" * 20, second, "r2")
+        assert await turns.find_turns([b"0" * 20, b"1" * 20, b"2" * 20]) == {b"1" * 20: first, b"2" * 20: second}
+
+    with_store(work)
+
+
+def test_an_older_schema_is_migrated_and_a_newer_one_refused(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/a.db"
+    with_store(lambda store: Responses(store).put(response("a")), url)
+
+    def add_column(connection):
+        connection.execute(sa.text("ALTER TABLE responses ADD COLUMN colour TEXT"))
+
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        store_schema.migrate(connection, (*store_schema.MIGRATIONS, add_column))
+        assert "colour" in [column["name"] for column in sa.inspect(connection).get_columns("responses")]
+        assert connection.execute(sa.text("SELECT id FROM responses")).scalar_one() == "a"
+    engine.dispose()
+    with pytest.raises(StoreError, match="newer agenthost"):
+        with_store(lambda store: asyncio.sleep(0), url)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/no/such/place.db", "nodatabase://x/y"])
+def test_a_store_that_cannot_be_used_says_so(url):
+    with pytest.raises(StoreError, match=r"store|database URL"):
+        with_store(lambda store: asyncio.sleep(0), url)
+
+
+def test_a_password_is_not_shown():
+    with pytest.raises(StoreError) as problem:
+        with_store(lambda store: asyncio.sleep(0), "postgresql+psycopg://ada:secret@127.0.0.1:1/x")
+    assert "secret" not in str(problem.value)
+
+
+@pytest.fixture
+def restarting(model_folder, make_engine, make_server, tmp_path):
+    """Starts servers one after the other on the same state."""
+
+    def start(script):
+        texts = list(script)
+        engine = make_engine(model_folder, lambda request: texts.pop(0))
+        config = ServerConfig(
+            engine=EngineConfig(model=str(model_folder)), served_model_name=("m",), state_dir=str(tmp_path / "state")
+        )
+        return engine, make_server(config, engine)
+
+    return start
+
+
+def connect(url):
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0)
+
+
+def test_a_restart_loses_nothing_and_goes_on_token_for_token(restarting):
+    before, serving = restarting(["Hi Ada.", "noted"])
+    with serving as url, connect(url) as client:
+        conversation = client.conversations.create()
+        first = client.responses.create(model="m", input="I am Ada.")
+        client.responses.create(model="m", input="remember", conversation=conversation.id)
+        file = client.files.create(file=("data.csv", b"a,b\n"), purpose="user_data")
+    after, serving = restarting(["Ada.", "yes"])
+    with serving as url, connect(url) as client:
+        assert client.responses.retrieve(first.id).output_text == "Hi Ada."
+        assert client.files.content(file.id).read() == b"a,b\n"
+        client.responses.create(model="m", input="Who?", previous_response_id=first.id)
+        client.responses.create(model="m", input="still?", conversation=conversation.id)
+    for one, other, said in zip(before.requests, after.requests, ("Hi Ada.", "noted"), strict=True):
+        written = [*one.prompt, *before.tokenizer.encode(said), before.tokenizer.eos_token_ids[0]]
+        assert other.prompt[: len(written)] == written
+
+
+def test_what_ran_when_the_server_stopped_has_failed():
+    async def work(store):
+        responses = Responses(store)
+        await responses.put(response("a", status="in_progress"))
+        await responses.put(response("b"))
+        assert await responses.end_interrupted({"code": "server_error", "message": "stopped"}) == 1
+        a, b = await responses.get("a", "ada"), await responses.get("b", "ada")
+        assert a is not None
+        assert b is not None
+        assert (a.body["status"], a.body["error"]["message"]) == ("failed", "stopped")
+        assert b.body["status"] == "completed"
+        assert await responses.end_interrupted({}) == 0
+
+    with_store(work)
+
+
+def test_work_in_the_background_ends_with_the_server(restarting):
+    engine, serving = restarting(["An answer without end."])
+    engine.gate = lambda: asyncio.Event().wait()
+    with serving as url, connect(url) as client:
+        response_id = client.responses.create(model="m", input="go", background=True).id
+    _, serving = restarting([])
+    with serving as url, connect(url) as client:
+        assert client.responses.retrieve(response_id).status == "cancelled"
