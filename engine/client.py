@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import msgspec
 import zmq
@@ -51,6 +51,18 @@ _LONGEST_PAUSE = 5.0  # seconds between two starts
 _LAST_WORDS = 50  # milliseconds that a dead process's last message may take to arrive
 
 
+class Watcher(Protocol):
+    """Is told of every request while it lives. Called from the event loop, so it must not take long."""
+
+    def submitted(self, request: Request) -> None: ...
+
+    def produced(self, request: Request, output: TokenOutput) -> None: ...
+
+    def ended(self, request: Request) -> None:
+        """By its last output, an error, or because it was given up. It may be said twice."""
+        ...
+
+
 class TokenStream:
     """The outputs of one accepted request, as an async iterator. Closing it early aborts the request."""
 
@@ -59,10 +71,18 @@ class TokenStream:
         self._engine = engine
         self._items: asyncio.Queue[TokenOutput | EngineError | None] = asyncio.Queue()
         self._ended = False
+        if engine.watcher is not None:
+            engine.watcher.submitted(request)
 
     def put(self, item: TokenOutput | EngineError | None) -> None:
         """For the engine: the next output, an error that ends the stream, or None for acceptance."""
         self._items.put_nowait(item)
+        watcher = self._engine.watcher
+        if watcher is not None and item is not None:
+            if isinstance(item, TokenOutput):
+                watcher.produced(self.request, item)
+            if isinstance(item, EngineError) or item.finish_reason is not None:
+                watcher.ended(self.request)
 
     async def accepted(self) -> None:
         """For the engine: wait for the verdict."""
@@ -90,6 +110,8 @@ class TokenStream:
         if not self._ended:
             self._ended = True
             self._engine.abort(self.request.id)
+            if self._engine.watcher is not None:
+                self._engine.watcher.ended(self.request)
 
 
 class TextOutputs:
@@ -125,6 +147,7 @@ class AsyncEngine:
     def __init__(self, config: EngineConfig, on_loading: Progress | None = None) -> None:
         self.config = config
         self.restarts = 0
+        self.watcher: Watcher | None = None
         self._on_loading = on_loading
         self._status: Status = "stopped"
         self._info: EngineInfo | None = None
@@ -202,7 +225,7 @@ class AsyncEngine:
         try:
             await stream.accepted()
         except asyncio.CancelledError:
-            self.abort(request.id)
+            await stream.aclose()
             raise
         return stream
 

@@ -15,7 +15,11 @@ from .config import ServerConfig
 from .hands import Hands
 from .http import body
 from .http.guard import Guard
+from .http.keys import Keys, Limits
+from .http.measure import Measured
 from .http.names import hosts_for
+from .http.request_id import RequestIds
+from .observe.metrics import Metrics
 from .openai import chat, conversations, errors, files, models
 from .openai import containers as container_routes
 from .openai.containers import ContainerRequest, ContainerService, FileRequest
@@ -35,6 +39,11 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         engine: another engine than the one that ``config`` describes.
         hands: other tools than those that this machine has.
     """
+    keys = Keys.load(
+        [config.api_key] if config.api_key else [],
+        config.api_key_file,
+        Limits(config.requests_per_minute, config.concurrent_requests, config.stored_bytes),
+    )
     served = ServedModel(
         config.engine,
         names=config.served_model_name,
@@ -43,16 +52,19 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         engine=engine,
     )
 
+    served.cache_per_owner = config.prefix_cache_per_key
     hands = hands or Hands(browser=config.browsing)
+    metrics = Metrics(served.names[0], served.transcript, hands)
     kept = State(
         Path(config.state_dir) if config.state_dir else None,
         url=config.store_url, retention_days=config.retention_days, transcript=served.transcript,
     )  # fmt: skip
     containers = ContainerService(kept, hands)
-    responses = ResponseService(served, hands, kept, containers)
+    responses = ResponseService(served, hands, kept, containers, drain_seconds=config.drain_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        served.engine.watcher, hands.on_call = metrics, metrics.called
         async with served, hands, kept, responses:
             yield
 
@@ -60,6 +72,8 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     app.state.served = served
     app.state.hands = hands
     app.state.kept = kept
+    app.state.metrics = metrics
+    app.state.config = config
     app.state.containers = containers
     app.state.responses = responses
     for router in (
@@ -70,7 +84,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     errors.install(app)
     body.describe(
         app, ChatRequest, ResponseRequest, InputRequest, ConversationRequest, ConversationUpdate, ItemsRequest,
-        ContainerRequest, FileRequest,
+        ContainerRequest, FileRequest, operations.TokenizeRequest, operations.DetokenizeRequest,
     )  # fmt: skip
     if config.allowed_origins:
         app.add_middleware(
@@ -80,7 +94,9 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         Guard,
         hosts=hosts_for(config.host, config.allowed_hosts),
         origins=config.allowed_origins,
-        key=config.api_key,
+        keys=keys,
         max_body=config.max_body_bytes,
     )
+    app.add_middleware(Measured, metrics=metrics)
+    app.add_middleware(RequestIds)
     return app

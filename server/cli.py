@@ -14,6 +14,12 @@ _NO_OPS = (
     "--enable-cache-report",
     "--enable-response-store",
     "--enable-metrics",
+    "--enable-prefix-caching",
+    "--enable-force-include-usage",
+    "--enable-chunked-prefill",
+    "--disable-log-requests",
+    "--disable-log-stats",
+    "--trust-remote-code",
 )
 
 
@@ -67,9 +73,27 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     listen.add_argument("--host", help="address to listen on (default 127.0.0.1; others need --api-key)")
     listen.add_argument("--port", type=int, help="port (default 8000)")
     listen.add_argument("--api-key", metavar="KEY", help="what clients must send")
+    listen.add_argument("--api-key-file", metavar="FILE", help="a line for each key: NAME SHA256 [LIMIT=NUMBER ...]")
     listen.add_argument("--allowed-hosts", nargs="+", metavar="NAME", help="further Host names to answer to")
     listen.add_argument("--allowed-origins", nargs="+", metavar="ORIGIN", help="web origins whose pages may call")
-    listen.add_argument("--max-body-bytes", type=int, metavar="N", help="largest request body (default 32 MiB)")
+    limits = parser.add_argument_group("limits of each key (default: none) and of the server")
+    limits.add_argument("--requests-per-minute", type=int, metavar="N")
+    limits.add_argument("--concurrent-requests", type=int, metavar="N")
+    limits.add_argument("--stored-bytes", type=int, metavar="N", help="of uploaded files")
+    limits.add_argument(
+        "--prefix-cache-per-key",
+        action="store_true",
+        help="keys share no cached prefixes, whose timing tells",
+    )
+    limits.add_argument("--max-body-bytes", type=int, metavar="N", help="largest request body (default 32 MiB)")
+    limits.add_argument("--drain-seconds", type=int, metavar="S", help="for what runs at SIGTERM (default 30)")
+    state = parser.add_argument_group("what is kept")
+    state.add_argument("--state-dir", metavar="DIR", help="database and files (default ~/.local/state/agenthost)")
+    state.add_argument("--store-url", metavar="URL", help="another database: postgresql+psycopg://user@host/name")
+    state.add_argument(
+        "--retention-days", type=float, metavar="N", help="of stored responses (default 30, 0: for ever)"
+    )
+    state.add_argument("--audit-log", metavar="FILE", help="a line for every call of a hosted tool")
     chat = parser.add_argument_group("names and chat format")
     chat.add_argument("--served-model-name", nargs="+", metavar="NAME", help="what clients may call the model")
     chat.add_argument("--chat-template", metavar="FILE", help="instead of the model's own template")

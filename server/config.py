@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -28,10 +29,16 @@ class ServerConfig(BaseModel):
     Attributes:
         host, port: where to listen.
         served_model_name: names by which clients may call the model; the first one is what answers say.
-        api_key: what clients must send; required unless the server listens on this machine only.
+        api_key: what clients must send; it or ``api_key_file`` is required unless the server listens on this machine
+            only.
+        api_key_file: further keys, as digests with names and limits, see http/keys.py.
+        requests_per_minute, concurrent_requests, stored_bytes: of each key that has no limit of its own; 0 is any.
+        prefix_cache_per_key: keys share no cached prefixes, since timing and cached_tokens show what is cached.
         allowed_hosts: further Host header names; ``*`` for any.
         allowed_origins: web origins whose pages may call.
         max_body_bytes: the largest request body.
+        drain_seconds: how long requests may go on when the server is told to stop.
+        audit_log: a file for a line about every call of a hosted tool.
         state_dir: where responses, conversations and files are kept; None for a temporary place.
         store_url: a database's URL instead of an SQLite file in ``state_dir``.
         retention_days: after how many days responses go; 0 keeps them.
@@ -47,9 +54,16 @@ class ServerConfig(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     served_model_name: Words = ()
     api_key: str | None = None
+    api_key_file: str | None = None
+    requests_per_minute: Annotated[int, Field(ge=0)] = 0
+    concurrent_requests: Annotated[int, Field(ge=0)] = 0
+    stored_bytes: Annotated[int, Field(ge=0)] = 0
+    prefix_cache_per_key: bool = False
     allowed_hosts: Words = ()
     allowed_origins: Words = ()
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    drain_seconds: Annotated[int, Field(ge=0)] = 30
+    audit_log: str | None = None
     state_dir: str | None = None
     store_url: str | None = None
     retention_days: Annotated[float, Field(ge=0)] = 30
@@ -61,7 +75,7 @@ class ServerConfig(BaseModel):
 
     @model_validator(mode="after")
     def _key_beyond_loopback(self) -> Self:
-        if not self.api_key and not is_loopback(self.host):
+        if not self.api_key and not self.api_key_file and not is_loopback(self.host):
             raise ValueError(f"host {self.host!r} is reachable by others, so set an api_key that they must send")
         return self
 
@@ -73,6 +87,7 @@ class ServerConfig(BaseModel):
         """
         own = set(cls.model_fields) - {"engine", "browsing"}
         settings = gather(flags, environment, own | ENGINE_SETTINGS | BROWSER_SETTINGS)
+        settings.setdefault("state_dir", _state_dir(environment))
         parts = {"engine": engine_config(settings), "browsing": browser_config(settings)}
         try:
             return cls(**parts, **{name: value for name, value in settings.items() if name in own})
@@ -80,3 +95,9 @@ class ServerConfig(BaseModel):
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "configuration"
             raise ConfigError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _state_dir(environment: Mapping[str, str]) -> str:
+    """Where programs keep what must outlive them, by the XDG specification."""
+    base = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "~", ".local", "state")
+    return os.path.join(os.path.expanduser(base), "agenthost")

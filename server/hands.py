@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 from ..tools import Browsing, Offer, Registry, Sessions, default_tools
 from ..tools.browser.config import BrowserConfig
+
+OnCall = Callable[[str, str, float], None]
 
 _EXPIRY_INTERVAL = 30.0  # seconds between two looks for sessions whose time is over
 
@@ -27,6 +30,9 @@ class Hands:
         sessions: not yet entered.
         browser: how the browser tools are set up.
 
+    Attributes:
+        on_call: told of every call that is done: the tool, ``ok`` or ``error``, seconds.
+
     Raises when entered:
         BrowserUnavailable: they cannot be.
     """
@@ -34,6 +40,7 @@ class Hands:
     def __init__(self, sessions: Sessions | None = None, browser: BrowserConfig | None = None) -> None:
         self.sessions = sessions or Sessions()
         self._browsing = Browsing(browser or BrowserConfig())
+        self.on_call: OnCall | None = None
         self._stack = AsyncExitStack()
         self._looking: asyncio.Task[Offer] | None = None
         self._expiring: asyncio.Task[None] | None = None

@@ -33,6 +33,7 @@ class ServedModel:
     Attributes:
         started: set once loading has begun, which is when :meth:`ready` can be awaited.
         transcript: the token ids of past turns.
+        cache_per_owner: requests of different owners share no cached prefixes.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class ServedModel:
         self.engine = engine or AsyncEngine(config)
         self.started = asyncio.Event()
         self.transcript = Transcript()
+        self.cache_per_owner = False
+        self._cache_epoch = 0
         self._template = template
         self._format = format
         self._loaded: asyncio.Task[tuple[ChatModel, EngineInfo]] | None = None
@@ -95,6 +98,17 @@ class ServedModel:
         if self._loaded.cancelled() or self._loaded.exception() is not None:
             raise NotReady(f"The model could not be loaded: {self.failure}")
         return self._loaded.result()
+
+    def cache_salt(self, owner: str, wanted: str | None) -> str:
+        """The salt of a request's cached prefixes: equal for those that may share them."""
+        parts = [f"epoch {self._cache_epoch}"] if self._cache_epoch else []
+        if self.cache_per_owner:
+            parts.append(f"owner {owner}")
+        return "\0".join([*parts, wanted]) if wanted else "\0".join(parts)
+
+    def reset_prefix_cache(self) -> None:
+        """No later request finds what is cached now; its pages are the first to go when others need them."""
+        self._cache_epoch += 1
 
     async def _load(self) -> tuple[ChatModel, EngineInfo]:
         chat = await asyncio.to_thread(self._load_chat)

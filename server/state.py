@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
+import os
+import secrets
 import tempfile
 import time
 from pathlib import Path
@@ -37,7 +40,6 @@ class State:
         url: a database's URL.
         retention_days: responses and token ids go after so many days; 0 keeps them.
         transcript: remembers turns; it gets a store to look in.
-        most_bytes: of files that one owner may keep; None for any.
     """
 
     def __init__(
@@ -47,7 +49,6 @@ class State:
         transcript: Transcript,
         url: str | None = None,
         retention_days: float = 30,
-        most_bytes: int | None = None,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="agenthost-state-") if folder is None else None
         place = folder or Path(self._temporary.name if self._temporary else "")
@@ -55,8 +56,8 @@ class State:
         self._store = Store(url or f"sqlite:///{place / 'agenthost.db'}")
         self._retention = retention_days * _DAY
         self._transcript = transcript
-        self._most_bytes = most_bytes
         self._sweeping: asyncio.Task[None] | None = None
+        self._lock = -1
         self.responses = Responses(self._store)
         self.conversations = Conversations(self._store)
         self.files = Files(self._store, place / "files")
@@ -66,11 +67,7 @@ class State:
     async def __aenter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._store.__aenter__()
-        interrupted = await self.responses.end_interrupted(
-            {"code": "server_error", "message": "The server was stopped while it worked on this response."}
-        )
-        if interrupted:
-            log.warning("%d responses were interrupted when the server stopped", interrupted)
+        await self._end_interrupted()
         self._transcript.store = self.turns
         self._sweeping = asyncio.create_task(self._sweep())
         return self
@@ -84,13 +81,14 @@ class State:
                 await self._sweeping
         self._transcript.store = None
         await self._store.__aexit__(kind, error, trace)
+        os.close(self._lock)
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    async def check_room(self, owner: str, more: int) -> None:
-        """Raises :class:`OverQuota` when the owner may not keep so many bytes more."""
-        if self._most_bytes is not None and await self.files.total(owner) + more > self._most_bytes:
-            raise OverQuota(f"There is no room for {more} bytes more: a key may keep {self._most_bytes}. Delete files.")
+    async def check_room(self, owner: str, more: int, most: int) -> None:
+        """Raises :class:`OverQuota` when the owner, who may keep ``most`` bytes (0: any), would keep more."""
+        if most and await self.files.total(owner) + more > most:
+            raise OverQuota(f"There is no room for {more} bytes more: this key may keep {most}. Delete files.")
 
     async def sweep(self) -> None:
         """Remove what has expired."""
@@ -99,6 +97,29 @@ class State:
             before = time.time() - self._retention
             await self.responses.expire(before)
             await self.turns.expire(before)
+
+    async def _end_interrupted(self) -> None:
+        """What this server worked on when it was last stopped has failed.
+
+        The folder's name for its server is held by a lock: a second server on the same folder goes by another name, and
+        leaves alone what the first one is working on.
+        """
+        self._lock = os.open(self._folder / "server", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.responses.server = secrets.token_hex(16)
+            return
+        name = os.read(self._lock, 64).decode("ascii", "replace")
+        if not name:
+            name = secrets.token_hex(16)
+            os.write(self._lock, name.encode())
+        self.responses.server = name
+        interrupted = await self.responses.end_interrupted(
+            {"code": "server_error", "message": "The server was stopped while it worked on this response."}
+        )
+        if interrupted:
+            log.warning("%d responses were interrupted when the server stopped", interrupted)
 
     async def _sweep(self) -> None:
         while True:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from ..app import create_app
 from ..config import ServerConfig
+from ..http.keys import KeysError
+from ..observe import audit
 from ..served import ServedModel
 from ..settings import ConfigError
 
@@ -27,18 +31,26 @@ def main(flags: Mapping[str, Any]) -> int:
         print(f"agenthost serve: {error}", file=sys.stderr)
         return 2
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return asyncio.run(_serve(config))
+    try:
+        if config.audit_log:
+            audit.write_to(Path(config.audit_log))
+        return asyncio.run(_serve(config))
+    except (KeysError, OSError) as error:
+        print(f"agenthost serve: {error}", file=sys.stderr)
+        return 2
 
 
 async def _serve(config: ServerConfig) -> int:
     app = create_app(config)
     options = uvicorn.Config(
         app, host=config.host, port=config.port, log_config=None, access_log=config.log_level == "debug",
-        server_header=False, timeout_graceful_shutdown=10,
+        server_header=False, timeout_graceful_shutdown=config.drain_seconds,
     )  # fmt: skip
     server = uvicorn.Server(options)
     served: ServedModel = app.state.served
     watching = asyncio.create_task(_announce(served, server, config))
+    # uvicorn raises the signal again once it has stopped in good order, and that is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     await server.serve()
     watching.cancel()
     if not server.started:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
+from .keys import UNLIMITED, Limits
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -13,12 +15,14 @@ class Caller:
 
     Args:
         name: equal for all requests of the same caller, and for nobody else's.
+        limits: what the caller may have.
         anonymous: nothing was asked of the caller, so that others go by the same name. What belongs to such callers is
             found only by those who know its random id, and never listed.
     """
 
     name: str
     anonymous: bool = False
+    limits: Limits = UNLIMITED
 
 
 ANYBODY = Caller("local", anonymous=True)

@@ -7,7 +7,6 @@ which pages cannot send across sites without asking first; only where files are 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -15,7 +14,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..openai.errors import ApiError
-from .caller import ANYBODY, KEYHOLDER, set_caller
+from .caller import ANYBODY, Caller, set_caller
+from .keys import Key, Keys
+from .limits import Limiter
 from .upload import FORM, takes_forms
 
 _OPEN_PATHS = ("/health", "/version")
@@ -27,32 +28,51 @@ class Guard:
     Args:
         hosts: names that the Host header may hold; ``*`` admits any.
         origins: origins (``https://app.example``) of web pages that may call, besides those served from here.
-        key: what ``Authorization: Bearer`` or ``x-api-key`` must hold; None asks for none.
+        keys: one of which ``Authorization: Bearer`` or ``x-api-key`` must hold; without any, none is asked for.
         max_body: bytes.
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], key: str | None, max_body: int
+        self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], keys: Keys, max_body: int
     ) -> None:
         self.app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
-        self._key = key.encode() if key else None
+        self._keys = keys
+        self._limiter = Limiter()
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        problem = self._problem(scope)
+        headers = Headers(scope=scope)
+        key = self._keys.find(_secret(headers)) if self._keys else None
+        problem = self._problem(scope, headers, key)
         if problem is not None:
             await problem.response()(scope, receive, send)
             return
-        set_caller(scope, ANYBODY if self._key is None else KEYHOLDER)
-        await self.app(scope, self._counting(receive), send)
+        set_caller(scope, Caller(key.name, limits=key.limits) if key is not None else ANYBODY)
+        if key is None:
+            await self.app(scope, self._counting(receive), send)
+        else:
+            await self._limited(key, scope, receive, send)
 
-    def _problem(self, scope: Scope) -> ApiError | None:
-        headers = Headers(scope=scope)
+    async def _limited(self, key: Key, scope: Scope, receive: Receive, send: Send) -> None:
+        wait = self._limiter.enter(key.name, key.limits)
+        if wait is not None:
+            message = f"This key has reached its limit of requests. Try again in {wait} seconds."
+            problem = ApiError(
+                message, status=429, code="rate_limit_exceeded", type="rate_limit_error", retry_after=wait
+            )
+            await problem.response()(scope, receive, send)
+            return
+        try:
+            await self.app(scope, self._counting(receive), send)
+        finally:
+            self._limiter.leave(key.name)
+
+    def _problem(self, scope: Scope, headers: Headers, key: Key | None) -> ApiError | None:
         host = headers.get("host", "")
         if "*" not in self._hosts and _hostname(host) not in self._hosts:
             return ApiError(
@@ -67,7 +87,7 @@ class Guard:
             )
         # Browsers ask before they send a key: OPTIONS answers who may call, and does nothing.
         open_to_all = scope["path"] in _OPEN_PATHS or scope["method"] == "OPTIONS"
-        if self._key is not None and not open_to_all and not self._has_key(headers):
+        if self._keys and key is None and not open_to_all:
             return ApiError(
                 "Missing or wrong API key. Send it as 'Authorization: Bearer KEY'.", status=401, code="invalid_api_key"
             )
@@ -75,11 +95,6 @@ class Guard:
 
     def _admits(self, origin: str, host: str) -> bool:
         return origin in self._origins or (origin != "null" and urlsplit(origin).netloc == host)
-
-    def _has_key(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        return self._key is not None and hmac.compare_digest(given.encode(), self._key)
 
     def _body_problem(self, scope: Scope, headers: Headers) -> ApiError | None:
         length = headers.get("content-length", "0")
@@ -116,6 +131,11 @@ class Guard:
             status=413,
             code="request_too_large",
         )
+
+
+def _secret(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
 def _hostname(host: str) -> str:

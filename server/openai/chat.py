@@ -67,7 +67,7 @@ async def _submit(chat: ChatRequest, served: ServedModel, model: ChatModel, prep
                 sampling=_of_choice(prepared.sampling, index),
                 program=chat.program or chat.session_id,
                 priority=chat.priority or 0,
-                cache_salt=chat.cache_salt or "",
+                cache_salt=prepared.cache_salt,
             )
             started.append(
                 await Generation.start(

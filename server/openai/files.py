@@ -25,7 +25,7 @@ _SHORTEST, _LONGEST = 3600, 2_592_000  # seconds after which a file may expire
 
 @router.post("/v1/files")
 async def upload(request: Request) -> JsonObject:
-    fields = await form(request)
+    caller, fields = caller_of(request.scope), await form(request)
     given = file_of(fields)
     purpose = str(fields.get("purpose") or "user_data")
     if purpose not in _PURPOSES:
@@ -37,11 +37,11 @@ async def upload(request: Request) -> JsonObject:
     content = await given.read()
     now = time.time()
     file = StoredFile(
-        f"file-{secrets.token_hex(12)}", caller_of(request.scope).name, given.filename or "file", purpose,
+        f"file-{secrets.token_hex(12)}", caller.name, given.filename or "file", purpose,
         len(content), now, _expires(fields.get("expires_after[seconds]"), now),
     )  # fmt: skip
     state: State = request.app.state.kept
-    await state.check_room(file.owner, len(content))
+    await state.check_room(file.owner, len(content), caller.limits.stored_bytes)
     await state.files.add(file, content)
     return shown(file)
 

@@ -10,7 +10,7 @@ import anyio
 
 from ...tools import Registry, Session, ToolContext, UnknownSession, WorkspaceError
 from ..agent.dispatch import Emit
-from ..agent.events import CallStarted, Event
+from ..agent.events import CallFinished, CallStarted, Event
 from ..agent.hosted_tools import NotOffered, select
 from ..agent.loop import Loop
 from ..agent.plan import Limits, Plan
@@ -18,6 +18,7 @@ from ..chat.conversation import Conversation
 from ..chat.formats import ToolChoice
 from ..hands import Hands
 from ..http.caller import Caller
+from ..observe import audit
 from ..served import ServedModel
 from .errors import ApiError
 from .prepare import Prepared, prepare, turn_grammar
@@ -44,7 +45,12 @@ class HostedTask:
         """Work until the answer; see :class:`Loop`."""
 
         async def watched(event: Event) -> None:
-            self.used = self.used or isinstance(event, CallStarted)
+            if isinstance(event, CallStarted):
+                self.used = True
+            elif isinstance(event, CallFinished) and self.session is not None:
+                audit.record(self.session.owner, self.session.id, event)
+                if self.hands.on_call is not None:
+                    self.hands.on_call(event.tool, "error" if event.is_error else "ok", event.seconds)
             await emit(event)
 
         await self.loop.run([], watched)
@@ -108,7 +114,7 @@ async def _plan(chat: ChatRequest, served: ServedModel, prepared: Prepared) -> P
     return Plan(
         prepared.sampling, prepared.sampling.grammar, following, last,
         parsed=bool(functions), stop=prepared.stop, include_stop=bool(chat.include_stop_str_in_output),
-        priority=chat.priority or 0, cache_salt=chat.cache_salt or "", **program,
+        priority=chat.priority or 0, cache_salt=prepared.cache_salt, **program,
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Prepared:
     tools: Tools
     text: JsonObject | None
     stop: tuple[str, ...]
+    cache_salt: str
 
 
 def served_name(served: ServedModel, model: str | None) -> str:
@@ -72,7 +73,9 @@ async def prepare(chat: ChatRequest, served: ServedModel, owner: str, *, stored:
     grammar = turn_grammar(model, tools.functions, tools.choice, wanted)
     sampling = sampling_params(chat, model.defaults, room=info.max_model_len - len(prompt), grammar=grammar)
     sampling.check(info.vocab_size)
-    return Prepared(conversation, prompt, sampling, tools, wanted, stop_strings(chat))
+    return Prepared(
+        conversation, prompt, sampling, tools, wanted, stop_strings(chat), served.cache_salt(owner, chat.cache_salt)
+    )
 
 
 def context_overflow(tokens: int, limit: int) -> ApiError:

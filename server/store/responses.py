@@ -33,14 +33,21 @@ class StoredResponse:
 
 
 class Responses:
-    def __init__(self, store: Store) -> None:
+    """
+    Args:
+        server: names the server that works on what is put here; others may share the store.
+    """
+
+    def __init__(self, store: Store, server: str = "") -> None:
         self._store = store
+        self.server = server
 
     async def put(self, response: StoredResponse) -> None:
         """Store it, in place of an earlier state of the same. One that was deleted meanwhile stays deleted."""
         values = {
             "owner": response.owner, "previous": response.previous, "created": response.created,
             "status": response.body["status"],
+            "server": self.server,
             "body": json.dumps(response.body), "input": json.dumps(response.input),
             "output": json.dumps(response.output), "events": response.events,
         }  # fmt: skip
@@ -84,10 +91,10 @@ class Responses:
         return await self._store.run(work)
 
     async def end_interrupted(self, error: JsonObject) -> int:
-        """Those that ran when the server stopped have failed with ``error``. Returns how many."""
+        """Those that this server worked on when it stopped have failed with ``error``. Returns how many."""
 
         def work(connection: sa.Connection) -> int:
-            running = table.c.status.in_(("queued", "in_progress"))
+            running = sa.and_(table.c.status.in_(("queued", "in_progress")), table.c.server == self.server)
             rows = connection.execute(sa.select(table.c.id, table.c.body).where(running)).all()
             for row in rows:
                 body = {**json.loads(row.body), "status": "failed", "error": error}

@@ -18,6 +18,7 @@ responses = sa.Table(
     sa.Column("previous", sa.String(64), index=True),
     sa.Column("created", sa.Float, nullable=False, index=True),
     sa.Column("status", sa.String(32), nullable=False, index=True),
+    sa.Column("server", sa.String(64), nullable=False),  # which one worked on it, see State
     sa.Column("deleted", sa.Boolean, nullable=False),  # hidden; its items stay as long as later responses need them
     sa.Column("body", sa.Text, nullable=False),  # the response object, its output as the client sees it
     sa.Column("input", sa.Text, nullable=False),  # input items

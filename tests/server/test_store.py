@@ -126,7 +126,10 @@ def restarting(model_folder, make_engine, make_server, tmp_path):
         texts = list(script)
         engine = make_engine(model_folder, lambda request: texts.pop(0))
         config = ServerConfig(
-            engine=EngineConfig(model=str(model_folder)), served_model_name=("m",), state_dir=str(tmp_path / "state")
+            engine=EngineConfig(model=str(model_folder)),
+            served_model_name=("m",),
+            state_dir=str(tmp_path / "state"),
+            drain_seconds=0,
         )
         return engine, make_server(config, engine)
 

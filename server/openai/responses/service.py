@@ -39,9 +39,22 @@ _MOST_REMEMBERED = 4096  # hosted calls whose results are kept for clients that 
 
 
 class ResponseService:
-    """Use it as an async context manager: responses in the background run inside it."""
+    """Use it as an async context manager: responses in the background run inside it.
 
-    def __init__(self, served: ServedModel, hands: Hands, state: State, containers: ContainerService) -> None:
+    Args:
+        drain_seconds: how long they may go on when it is left.
+    """
+
+    def __init__(
+        self,
+        served: ServedModel,
+        hands: Hands,
+        state: State,
+        containers: ContainerService,
+        *,
+        drain_seconds: float = 0.0,
+    ) -> None:
+        self._drain = drain_seconds
         self._served = served
         self._hands = hands
         self._state = state
@@ -58,6 +71,9 @@ class ResponseService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         assert self._group is not None
+        with anyio.move_on_after(self._drain):
+            for run in list(self._running.values()):
+                await run.ended.wait()
         for run in self._running.values():
             run.scope.cancel()
         return await self._group.__aexit__(kind, error, trace)

@@ -1,0 +1,186 @@
+"""Metrics for Prometheus: our own names, and those of vLLM and SGLang that dashboards are made for.
+
+The front measures what it sees: a request waits until its first token and runs from then on. Each thing is measured
+once, and told under every name that it has. Times are seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ...engine import Request, TokenOutput
+from ..chat.transcript import Transcript
+from ..hands import Hands
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_BETWEEN = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+_PEERS = ("vllm", "sglang")
+
+
+@dataclass
+class Times:
+    """A histogram of seconds."""
+
+    buckets: Sequence[float] = _LATENCY
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.buckets) + 1)
+
+    def add(self, seconds: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.buckets, seconds)] += times
+        self.total += seconds * times
+
+    def family(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        ends = [*map(str, self.buckets), "+Inf"]
+        family.add_metric(labels, list(zip(ends, accumulate(self.counts), strict=True)), self.total)
+
+
+@dataclass
+class _Alive:
+    submitted: float
+    prompt: int
+    last: float | None = None
+
+
+class Metrics(Collector):
+    """One server's. It watches the engine's requests, see :class:`engine.client.Watcher`.
+
+    Args:
+        model: the label that peers' metrics carry.
+    """
+
+    def __init__(self, model: str, transcript: Transcript, hands: Hands) -> None:
+        self._model = model
+        self._transcript = transcript
+        self._hands = hands
+        self._alive: dict[str, _Alive] = {}
+        self._tokens: Counter[str] = Counter()
+        self._first, self._between, self._whole = Times(), Times(_BETWEEN), Times()
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._request_times: defaultdict[str, Times] = defaultdict(Times)
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._call_times: defaultdict[str, Times] = defaultdict(Times)
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def submitted(self, request: Request) -> None:
+        self._alive[request.id] = _Alive(time.monotonic(), len(request.prompt))
+
+    def produced(self, request: Request, output: TokenOutput) -> None:
+        alive = self._alive.get(request.id)
+        if alive is None:
+            return
+        now, new = time.monotonic(), len(output.token_ids)
+        if alive.last is None:
+            self._first.add(now - alive.submitted)
+            self._tokens["prompt"] += alive.prompt
+            self._tokens["cached"] += output.cached_tokens
+        elif new:
+            self._between.add((now - alive.last) / new, new)
+        alive.last = now
+        self._tokens["generated"] += new
+        if output.finish_reason is not None:
+            self._whole.add(now - alive.submitted)
+
+    def ended(self, request: Request) -> None:
+        self._alive.pop(request.id, None)
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """A request was answered, to the end of its stream."""
+        self._requests[route, str(status)] += 1
+        self._request_times[route].add(seconds)
+
+    def called(self, tool: str, verdict: str, seconds: float) -> None:
+        """A hosted tool is done."""
+        self._calls[tool, verdict] += 1
+        self._call_times[tool].add(seconds)
+
+    def counts(self) -> tuple[int, int]:
+        """Requests that run, and that wait for their first token."""
+        running = sum(alive.last is not None for alive in self._alive.values())
+        return running, len(self._alive) - running
+
+    def text(self) -> bytes:
+        """All of them in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._of_engine()
+        yield from self._of_server()
+        yield from self._of_transcript()
+
+    def _of_engine(self) -> Iterable[Metric]:
+        running, waiting = self.counts()
+        tokens = self._tokens
+        for name, value in (
+            ("vllm:num_requests_running", running), ("vllm:num_requests_waiting", waiting),
+            ("sglang:num_running_reqs", running), ("sglang:num_queue_reqs", waiting),
+            ("sglang:cache_hit_rate", tokens["cached"] / max(1, tokens["prompt"])),
+        ):  # fmt: skip
+            yield self._gauge(name, value)
+        for name, key in (
+            ("vllm:prompt_tokens", "prompt"), ("vllm:prompt_tokens_cached", "cached"),
+            ("vllm:generation_tokens", "generated"), ("vllm:prefix_cache_queries", "prompt"),
+            ("vllm:prefix_cache_hits", "cached"), ("sglang:prompt_tokens", "prompt"),
+            ("sglang:generation_tokens", "generated"), ("sglang:cached_tokens", "cached"),
+        ):  # fmt: skip
+            family = CounterMetricFamily(name, f"Tokens: {key}.", labels=["model_name"])
+            family.add_metric([self._model], tokens[key])
+            yield family
+        for name, help, times in (
+            ("time_to_first_token_seconds", "Until the first token.", self._first),
+            ("inter_token_latency_seconds", "Between two tokens.", self._between),
+            ("e2e_request_latency_seconds", "Until the last token.", self._whole),
+        ):
+            for peer in _PEERS:
+                family = HistogramMetricFamily(f"{peer}:{name}", help, labels=["model_name"])
+                times.family(family, [self._model])
+                yield family
+
+    def _of_server(self) -> Iterable[Metric]:
+        yield _counter("agenthost_http_requests", "Answered requests.", ("route", "status"), self._requests)
+        yield _histogram("agenthost_http_request_seconds", "Until an answer's end.", "route", self._request_times)
+        yield _counter("agenthost_tool_calls", "Calls of hosted tools.", ("tool", "verdict"), self._calls)
+        yield _histogram("agenthost_tool_call_seconds", "Calls of hosted tools.", "tool", self._call_times)
+        yield GaugeMetricFamily("agenthost_sessions", "Sessions that are alive.", len(self._hands.sessions))
+
+    def _of_transcript(self) -> Iterable[Metric]:
+        counts = self._transcript.counts
+        yield CounterMetricFamily("agenthost_transcript_turns_spliced", "Turns found as written.", counts.spliced)
+        yield CounterMetricFamily(
+            "agenthost_transcript_tokens_saved", "Tokens not rendered again.", counts.saved_tokens
+        )
+        causes = Counter({(cause,): number for cause, number in counts.mismatched.items()})
+        yield _counter("agenthost_transcript_mismatches", "Turns rendered again, by cause.", ("cause",), causes)
+        yield GaugeMetricFamily("agenthost_transcript_tokens", "Token ids in memory.", self._transcript.tokens)
+
+    def _gauge(self, name: str, value: float) -> Metric:
+        family = GaugeMetricFamily(name, "As dashboards know it.", labels=["model_name"])
+        family.add_metric([self._model], value)
+        return family
+
+
+def _counter(name: str, help: str, labels: tuple[str, ...], values: Counter[tuple[str, ...]]) -> Metric:
+    family = CounterMetricFamily(name, help, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
+
+
+def _histogram(name: str, help: str, label: str, values: dict[str, Times]) -> Metric:
+    family = HistogramMetricFamily(name, help, labels=[label])
+    for key, times in sorted(values.items()):
+        times.family(family, [key])
+    return family
