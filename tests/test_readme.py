@@ -22,7 +22,10 @@ BLOCKS = re.findall(r"<!-- tested -->\n```(\w+)\n(.*?)```", (ROOT / "README.md")
 PORT = "8000"
 
 # What a block must print, at least; in the README's order.
-EXPECTED = [["1016.35"], ['"object":"chat.completion"', '"role":"assistant"'], ["get_weather", "Lisbon", "18"], [""]]
+EXPECTED = [
+    ["1016.35"], ['"object":"chat.completion"', '"role":"assistant"'], ["get_weather", "Lisbon", "18"],
+    ["['391']", "python 5535"], [""],
+]  # fmt: skip
 
 
 def test_there_is_an_expectation_for_every_block():
@@ -30,13 +33,14 @@ def test_there_is_an_expectation_for_every_block():
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def server(tmp_path_factory) -> Iterator[str]:
     """The port of a server with the built-in model."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     command = [sys.executable, "-m", "agenthost.server.cli", "serve", "--port", port]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "AGENTHOST_STATE_DIR": str(tmp_path_factory.mktemp("state"))}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             wait_until_ready(f"http://127.0.0.1:{port}/health", process)
             yield port

@@ -28,8 +28,9 @@ def own_server(model: str) -> Iterator[Endpoint]:
     key, port = secrets.token_hex(16), _free_port()
     where = ("--host", "127.0.0.1", "--port", str(port))
     command = [sys.executable, "-m", "agenthost.server.cli", "serve", model, *where, "--log-level", "error"]
-    environment = {**os.environ, "AGENTHOST_API_KEY": key}  # not on the command line, which others can read
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="agenthost-bench-") as state:
+        # The key is not on the command line, which others can read.
+        environment = {**os.environ, "AGENTHOST_API_KEY": key, "AGENTHOST_STATE_DIR": state}
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}/health", process, log)
