@@ -108,6 +108,22 @@ class Conversation:
             self._transcript.put(self._digest, Turn(parent, ids_of(self.ids[covered:]), ended, reasoning))
             self._turn = (self._digest, len(self.ids))
 
+    def record(
+        self,
+        text: str,
+        calls: Sequence[tuple[str, str, str]],
+        token_ids: Sequence[int],
+        *,
+        ended: bool,
+        reasoning: str = "",
+    ) -> None:
+        """Remember one of several turns that the assistant might go on with; the conversation stays as it is."""
+        if self._transcript is not None:
+            digest = digests_after(self._digest, [assistant(text, calls)])[0]
+            parent, covered = self._turn
+            ids = ids_of([*self.ids[covered:], *token_ids])
+            self._transcript.put(digest, Turn(parent, ids, ended, reasoning))
+
     def show(self, text: str, calls: Sequence[tuple[str, str, str]]) -> None:
         """Say how the client sees the turns since the first prompt: as one, with ``text`` and its own ``calls``.
 

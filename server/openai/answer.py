@@ -10,10 +10,11 @@ import msgspec
 
 from ...engine import Tokenizer
 from ...engine.request import TokenLogprob
-from ..chat.formats import CallArguments, CallStart, TextDelta, ToolChoice
+from ..chat.conversation import Conversation
+from ..chat.formats import ToolChoice
 from ..chat.generate import FinishReason, Generation, Piece
-from ..chat.messages import new_call_id
 from . import wire
+from .written import Written
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,17 @@ class Answer:
     model: str
     tokenizer: Tokenizer
     choice: ToolChoice
+    conversation: Conversation
 
     def finish_reason(self, reason: FinishReason, calls: int) -> wire.FinishReason:
         """As OpenAI has it: a forced named call ends with ``stop``, and what ran out of tokens says so."""
         return "tool_calls" if reason == "stop" and calls and self.choice.mode != "named" else reason
+
+    def remember(self, written: Written, generation: Generation, reason: FinishReason) -> None:
+        """A choice is over: its turn is found again when the client sends it back."""
+        last = generation.token_ids[-1] if generation.token_ids else None
+        ended = last in self.tokenizer.eos_token_ids
+        written.remember(self.conversation, generation, ended=ended, cut=reason == "length")
 
     def logprobs(self, piece: Piece) -> wire.Logprobs | None:
         if piece.logprobs is None:
@@ -87,31 +95,19 @@ async def collect(answer: Answer, generations: Sequence[Generation]) -> bytes:
 
 
 async def _choice(answer: Answer, index: int, generation: Generation) -> wire.Choice:
-    text: list[str] = []
-    names: list[str] = []
-    arguments: list[list[str]] = []
+    written = Written()
     logprobs: wire.Logprobs | None = None
     reason: FinishReason = "stop"
     async for piece in generation:
         for delta in piece.deltas:
-            match delta:
-                case TextDelta():
-                    text.append(delta.text)
-                case CallStart():
-                    names.append(delta.name)
-                    arguments.append([])
-                case CallArguments():
-                    arguments[delta.index].append(delta.text)
+            written.take(delta)
         if (more := answer.logprobs(piece)) is not None:
             logprobs = logprobs or wire.Logprobs([])
             logprobs.content += more.content
         reason = piece.finish_reason or reason
-    calls = [
-        wire.ToolCall(id=new_call_id(), function=wire.FunctionCall(name, "".join(parts)))
-        for name, parts in zip(names, arguments, strict=True)
-    ]
-    content = "".join(text)
-    message = wire.Message(content=content if content or not calls else None)
+    answer.remember(written, generation, reason)
+    calls = [wire.ToolCall(id=call.id, function=wire.FunctionCall(call.name, call.arguments)) for call in written.calls]
+    message = wire.Message(content=written.text if written.text or not calls else None)
     if calls:
         message.tool_calls = calls
     return wire.Choice(index, message, answer.finish_reason(reason, len(calls)), logprobs)

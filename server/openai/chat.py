@@ -46,7 +46,10 @@ async def chat_completions(request: Request) -> Response:
             raise
 
     prepared, generations = await until_disconnect(request.receive, start)
-    answer = Answer(f"chatcmpl-{secrets.token_hex(16)}", int(time.time()), name, model.tokenizer, prepared.tools.choice)
+    answer = Answer(
+        f"chatcmpl-{secrets.token_hex(16)}", int(time.time()), name, model.tokenizer, prepared.tools.choice,
+        prepared.conversation,
+    )  # fmt: skip
     if chat.stream:
         include_usage = chat.stream_options is not None and chat.stream_options.include_usage
         writer = ChunkWriter(answer, generations, include_usage=include_usage)

@@ -11,11 +11,11 @@ import msgspec
 from ...engine.errors import EngineError
 from ..chat.formats import CallArguments, CallStart, Delta, TextDelta
 from ..chat.generate import Generation, Piece
-from ..chat.messages import new_call_id
 from ..http.events import DONE, Write, event
 from . import wire
 from .answer import Answer, usage
 from .errors import ApiError, from_engine
+from .written import Written
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +62,21 @@ class ChunkWriter:
 
     async def _choice(self, index: int, generation: Generation, write: Write) -> None:
         await write(self._chunk([wire.ChunkChoice(index, wire.Delta(role="assistant", content="", refusal=None))]))
-        calls = 0
+        written = Written()
         async for piece in generation:
-            calls += sum(isinstance(delta, CallStart) for delta in piece.deltas)
-            choices = self._of_piece(index, piece)
+            choices = self._of_piece(index, piece, written)
             if piece.finish_reason is not None:
-                reason = self._answer.finish_reason(piece.finish_reason, calls)
+                self._answer.remember(written, generation, piece.finish_reason)
+                reason = self._answer.finish_reason(piece.finish_reason, len(written.calls))
                 choices.append(wire.ChunkChoice(index, wire.Delta(), finish_reason=reason))
             if choices:
                 await write(b"".join(self._chunk([choice]) for choice in choices))
 
-    def _of_piece(self, index: int, piece: Piece) -> list[wire.ChunkChoice]:
-        choices = [wire.ChunkChoice(index, _delta(delta)) for delta in piece.deltas]
+    def _of_piece(self, index: int, piece: Piece, written: Written) -> list[wire.ChunkChoice]:
+        choices = []
+        for delta in piece.deltas:
+            written.take(delta)
+            choices.append(wire.ChunkChoice(index, _delta(delta, written)))
         logprobs = self._answer.logprobs(piece)
         if logprobs is not None and logprobs.content:
             if not choices:
@@ -89,13 +92,13 @@ class ChunkWriter:
         return event(msgspec.json.encode(chunk))
 
 
-def _delta(delta: Delta) -> wire.Delta:
+def _delta(delta: Delta, written: Written) -> wire.Delta:
     match delta:
         case TextDelta():
             return wire.Delta(content=delta.text)
         case CallStart():
             call = wire.ToolCallDelta(
-                index=delta.index, id=new_call_id(), type="function", function=wire.FunctionDelta(delta.name, "")
+                index=delta.index, id=written.calls[-1].id, type="function", function=wire.FunctionDelta(delta.name, "")
             )
         case CallArguments():
             call = wire.ToolCallDelta(index=delta.index, function=wire.FunctionDelta(arguments=delta.text))
