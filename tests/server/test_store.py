@@ -1,6 +1,13 @@
 """What is stored survives a restart, belongs to its owner, and goes when its time is over."""
 
 import asyncio
+import glob
+import importlib.util
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
 import time
 from dataclasses import replace
 
@@ -12,16 +19,55 @@ from agenthost.server.chat.transcript import Hidden, Turn, ids_of
 from agenthost.server.config import ServerConfig
 from agenthost.server.store import Store, StoreError
 from agenthost.server.store import schema as store_schema
+from agenthost.server.store.conversations import Conversations
+from agenthost.server.store.files import Files, StoredFile
 from agenthost.server.store.responses import Responses, StoredResponse
 from agenthost.server.store.turns import Turns
 
 
-def with_store(work, url="sqlite://"):
+def run_with(work, url):
     async def run():
         async with Store(url) as store:
             return await work(store)
 
     return asyncio.run(run())
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A PostgreSQL server of our own, reached by a socket in its folder."""
+    found = [*glob.glob("/usr/lib/postgresql/*/bin"), os.path.dirname(shutil.which("initdb") or "")]
+    programs = next((folder for folder in found if folder and os.path.exists(f"{folder}/pg_ctl")), None)
+    if programs is None or importlib.util.find_spec("psycopg") is None:
+        pytest.skip("PostgreSQL and psycopg are not installed")
+    folder = tempfile.mkdtemp(prefix="agenthost-pg-")  # its name is short, as sockets' must be
+    prefix = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(folder, "postgres")
+        prefix = ["runuser", "-u", "postgres", "--"]
+
+    def program(*words):
+        subprocess.run([*prefix, f"{programs}/{words[0]}", *words[1:]], check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+    program("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "postgres")
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+    program("pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "start")
+    yield f"postgresql+psycopg://postgres@/{{}}?host={folder}"
+    program("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "-w", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def with_store(request):
+    """Runs work on a store that is new."""
+    if request.param == "sqlite":
+        return lambda work: run_with(work, "sqlite://")
+    template, name = request.getfixturevalue("postgres"), f"t{secrets.token_hex(8)}"
+    engine = sa.create_engine(template.format("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return lambda work: run_with(work, template.format(name))
 
 
 def response(name, previous=None, owner="ada", created=None, status="completed"):
@@ -30,7 +76,7 @@ def response(name, previous=None, owner="ada", created=None, status="completed")
     return replace(stored, created=created or time.time())
 
 
-def test_a_chain_is_read_back_oldest_first_and_by_its_owner_only():
+def test_a_chain_is_read_back_oldest_first_and_by_its_owner_only(with_store):
     async def work(store):
         responses = Responses(store)
         for one in (response("a"), response("b", "a"), response("c", "b")):
@@ -43,7 +89,7 @@ def test_a_chain_is_read_back_oldest_first_and_by_its_owner_only():
     with_store(work)
 
 
-def test_what_is_deleted_is_removed_once_nothing_continues_it():
+def test_what_is_deleted_is_removed_once_nothing_continues_it(with_store):
     async def work(store):
         responses, turns = Responses(store), Turns(store)
         await responses.put(response("a"))
@@ -61,7 +107,29 @@ def test_what_is_deleted_is_removed_once_nothing_continues_it():
     with_store(work)
 
 
-def test_old_responses_go_unless_a_newer_one_continues_them():
+def test_conversations_and_files_are_kept(with_store, tmp_path):
+    async def work(store):
+        conversations, files = Conversations(store), Files(store, tmp_path)
+        await conversations.create("c", "ada", {"a": "b"}, [{"id": "i1"}])
+        await conversations.append("c", [{"id": "i2", "x": "é"}])
+        assert [item["id"] for item in await conversations.items("c")] == ["i1", "i2"]
+        assert await conversations.delete_item("c", "i1")
+        assert not await conversations.update("c", "bob", {})
+        assert not await conversations.delete("c", "bob")
+        assert await conversations.delete("c", "ada")
+        assert await conversations.items("c") == []
+        now = time.time()
+        for name, expires in (("f", None), ("g", now - 1)):
+            await files.add(StoredFile(name, "ada", name, "batch", 3, now, expires), b"abc")
+        assert await files.total("ada") == 3
+        assert [file.id for file in await files.list("ada")] == ["f"]
+        assert await files.expire() == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["f"]
+
+    with_store(work)
+
+
+def test_old_responses_go_unless_a_newer_one_continues_them(with_store):
     async def work(store):
         responses = Responses(store)
         for one in (response("old", created=1.0), response("base", created=1.0), response("new", "base")):
@@ -73,7 +141,7 @@ def test_old_responses_go_unless_a_newer_one_continues_them():
     with_store(work)
 
 
-def test_turns_come_back_with_all_that_they_continue():
+def test_turns_come_back_with_all_that_they_continue(with_store):
     async def work(store):
         turns = Turns(store)
         hidden = Hidden([{"role": "tool", "content": "x"}], {"role": "assistant", "content": "y"})
@@ -91,7 +159,7 @@ def test_turns_come_back_with_all_that_they_continue():
 
 def test_an_older_schema_is_migrated_and_a_newer_one_refused(tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path}/a.db"
-    with_store(lambda store: Responses(store).put(response("a")), url)
+    run_with(lambda store: Responses(store).put(response("a")), url)
 
     def add_column(connection):
         connection.execute(sa.text("ALTER TABLE responses ADD COLUMN colour TEXT"))
@@ -103,18 +171,18 @@ def test_an_older_schema_is_migrated_and_a_newer_one_refused(tmp_path, monkeypat
         assert connection.execute(sa.text("SELECT id FROM responses")).scalar_one() == "a"
     engine.dispose()
     with pytest.raises(StoreError, match="newer agenthost"):
-        with_store(lambda store: asyncio.sleep(0), url)
+        run_with(lambda store: asyncio.sleep(0), url)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/no/such/place.db", "nodatabase://x/y"])
 def test_a_store_that_cannot_be_used_says_so(url):
     with pytest.raises(StoreError, match=r"store|database URL"):
-        with_store(lambda store: asyncio.sleep(0), url)
+        run_with(lambda store: asyncio.sleep(0), url)
 
 
 def test_a_password_is_not_shown():
     with pytest.raises(StoreError) as problem:
-        with_store(lambda store: asyncio.sleep(0), "postgresql+psycopg://ada:secret@127.0.0.1:1/x")
+        run_with(lambda store: asyncio.sleep(0), "postgresql+psycopg://ada:secret@127.0.0.1:1/x")
     assert "secret" not in str(problem.value)
 
 
@@ -158,7 +226,7 @@ def test_a_restart_loses_nothing_and_goes_on_token_for_token(restarting):
         assert other.prompt[: len(written)] == written
 
 
-def test_what_ran_when_the_server_stopped_has_failed():
+def test_what_ran_when_the_server_stopped_has_failed(with_store):
     async def work(store):
         responses = Responses(store)
         await responses.put(response("a", status="in_progress"))
