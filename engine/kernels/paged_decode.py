@@ -87,13 +87,13 @@ def _decode(
         offset = (page * KV + head) * PAGE * DIM + (token % PAGE) * DIM
         k = tl.load(keys_ptr + offset[:, None] + dim[None, :], known[:, None], other=0.0).to(q.dtype)
         v = tl.load(values_ptr + offset[:, None] + dim[None, :], known[:, None], other=0.0).to(q.dtype)
-        scores = tl.dot(q, k.T) * scale
+        scores = tl.dot(q, k.T, input_precision="ieee") * scale
         scores = tl.where(known[None, :], scores, -float("inf"))
         highest = tl.maximum(most, tl.max(scores, 1))
         faded = tl.exp2(most - highest)
         weights = tl.exp2(scores - highest[:, None])
         total = total * faded + tl.sum(weights, 1)
-        mixed = mixed * faded[:, None] + tl.dot(weights.to(q.dtype), v)
+        mixed = mixed * faded[:, None] + tl.dot(weights.to(q.dtype), v, input_precision="ieee")
         most = highest
     mixed *= v_scale
     pair = row * KV + head

@@ -46,13 +46,13 @@ def _prefill(
         offset = (page * KV + kv_head) * PAGE * DIM + (token % PAGE) * DIM
         k = tl.load(keys_ptr + offset[:, None] + dim[None, :], known[:, None], other=0.0).to(q.dtype)
         v = tl.load(values_ptr + offset[:, None] + dim[None, :], known[:, None], other=0.0).to(q.dtype)
-        scores = tl.dot(q, k.T) * scale
+        scores = tl.dot(q, k.T, input_precision="ieee") * scale
         scores = tl.where(known[None, :] & (token[None, :] <= position[:, None]), scores, -float("inf"))
         highest = tl.maximum(most, tl.max(scores, 1))
         faded = tl.exp2(most - highest)
         weights = tl.exp2(scores - highest[:, None])
         total = total * faded + tl.sum(weights, 1)
-        mixed = mixed * faded[:, None] + tl.dot(weights.to(q.dtype), v)
+        mixed = mixed * faded[:, None] + tl.dot(weights.to(q.dtype), v, input_precision="ieee")
         most = highest
     mixed = mixed * v_scale / total[:, None]
     tl.store(out_ptr + places[:, None] + dim[None, :], mixed.to(out_ptr.dtype.element_ty), inside[:, None])

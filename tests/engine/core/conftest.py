@@ -12,6 +12,8 @@ import pytest
 import tokenizers
 import torch
 import transformers
+from agenthost.engine.attention.base import AttentionBackend
+from agenthost.engine.attention.paged import PagedAttention
 from agenthost.engine.attention.torch_sdpa import TorchAttention
 from agenthost.engine.cache.kv import KVCache
 from agenthost.engine.errors import EngineError
@@ -26,6 +28,7 @@ from agenthost.engine.scheduler.limits import Limits
 from agenthost.engine.scheduler.scheduler import Scheduler
 from tokenizers import decoders, models, pre_tokenizers
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # the same histories on whichever runner there is
 VOCABULARY = 264  # 256 bytes, two special tokens, and some padding
 EOS = 257
 
@@ -130,12 +133,19 @@ class Serving:
         sizes |= {key: options.pop(key) for key in list(options) if key in sizes}
         config = ModelConfig.load(reference.folder)
         if reference.folder not in _DECODERS:
-            decoder = build_decoder(reference.folder, config, 512, torch.float32, torch.device("cpu"))
+            decoder = build_decoder(reference.folder, config, 512, torch.float32, DEVICE)
             decoder.optimize()
             _DECODERS[reference.folder] = decoder
-        pages, page_size = int(sizes["pages"]), int(sizes["page_size"])
-        attention = TorchAttention(config.kv_groups[0], pages, page_size, torch.float32, torch.device("cpu"))
-        self.runner = ModelRunner(_DECODERS[reference.folder], attention, int(sizes["slots"]), torch.device("cpu"))
+        pages, page_size, slots = int(sizes["pages"]), int(sizes["page_size"]), int(sizes["slots"])
+        attention: AttentionBackend
+        if DEVICE.type == "cpu":
+            attention = TorchAttention(config.kv_groups[0], pages, page_size, torch.float32, DEVICE)
+        else:
+            attention = PagedAttention(
+                config.kv_groups[0], config.num_heads, pages, page_size, torch.float32, torch.float32, DEVICE,
+                max_rows=slots, max_pages=slots * -(-int(sizes["max_model_len"] + 1) // page_size),
+            )  # fmt: skip
+        self.runner = ModelRunner(_DECODERS[reference.folder], attention, slots, DEVICE)
         self.cache = KVCache(pages, page_size, share=options.pop("share", True))
         limits = Limits(
             max_running=int(sizes["slots"]),
