@@ -47,3 +47,13 @@ def test_filesystem(run: Run):
     assert "-debug = true\\n+debug = false" in said
     assert "\nhost = localhost\nport = 8000\ndebug = false\n" in said
     assert said.endswith("\ntodo.txt says: buy stamps\n")
+
+
+def test_errand():
+    """It starts a server of its own, with a web site to search."""
+    done = subprocess.run([sys.executable, str(EXAMPLES / "errand.py")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("The price of Lux Lamp is $48.90.") == 2
+    assert done.stdout.count("total.txt says: 146.7") == 2
+    for tool in ("search", "open", "python", "write_file", "read_text_file"):
+        assert done.stdout.count(f"\n  {tool} {{") == 2
