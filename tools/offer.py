@@ -45,6 +45,7 @@ def default_tools(
     tools: list[Tool] = []
     missing: list[str] = []
     if verdict.backend:
+        verdict.backend.warm_up()
         tools.append(PythonTool(verdict.backend))
     else:
         missing.append(f"The python tool is off: {verdict.problem}")

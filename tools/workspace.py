@@ -23,7 +23,7 @@ from .files.beneath import Root
 from .files.remove import remove_tree
 from .files.usage import Quota
 from .files.walk import OPEN_DIRECTORY
-from .sandbox.identity import IdentityPool, server_is_root
+from .sandbox.identity import IDENTITIES, server_is_root
 from .sandbox.placement import Placement, place_directory, place_temporary
 from .sandbox.spec import Limits, SandboxSpec
 
@@ -120,7 +120,7 @@ class Sessions:
         self._ttl = ttl
         self._limits = limits
         self._quota = quota
-        self._pool = IdentityPool()
+        self._pool = IDENTITIES
         self._sessions: dict[str, Session] = {}
         self._places: dict[str, _Place] = {}
         self._root: Path | None = None

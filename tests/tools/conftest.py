@@ -30,12 +30,15 @@ def verdict() -> Verdict:
 
 
 @pytest.fixture(scope="session")
-def backend(verdict: Verdict) -> Backend:
-    return verdict.require()
+def backend(verdict: Verdict) -> Iterator[Backend]:
+    backend = verdict.require()
+    yield backend
+    backend.close()
 
 
 @pytest.fixture(scope="session")
-def offer(verdict: Verdict) -> Offer:
+def offer(verdict: Verdict, backend: Backend) -> Offer:
+    assert verdict.backend is backend
     return default_tools(verdict)
 
 
@@ -64,7 +67,7 @@ def leftovers() -> dict[str, set[str]]:
     """What sessions could leave behind on this machine."""
     descriptors = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
     return {
-        "processes": {str(child.pid) for child in psutil.Process().children() if child.name() == "bwrap"},
+        "processes": {str(child) for child in psutil.Process().children()},
         "descriptors": {os.readlink(fd) for fd in descriptors if fd.is_symlink()},
         "cgroups": {str(group) for group in Path("/sys/fs/cgroup").glob(f"**/agenthost-{os.getpid()}-*")},
     }

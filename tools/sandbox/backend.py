@@ -96,7 +96,7 @@ class Sandbox(ABC):
         """
 
     @abstractmethod
-    def stats(self) -> Stats: ...
+    async def stats(self) -> Stats: ...
 
     @abstractmethod
     def out_of_memory(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from .cgroups import Cgroups
 from .identity import server_is_root
 from .local import start_local
 from .placement import mapped_command
-from .processes import Processes
+from .processes import Processes, send_signal
 from .program import program
 from .seccomp import assemble
 from .spec import WORKSPACE, Limits, SandboxSpec
@@ -166,7 +167,12 @@ class Bubblewrapped(Processes):
     def kill(self) -> None:
         self._find_init()
         super().kill()
+        # One that hangs before it has told its pid 1 would leave it behind.
+        children = [] if self.init >= 0 else _children(self.launcher.pid)
         self.launcher.kill()
+        for child in children:
+            send_signal(child, signal.SIGKILL)
+            os.close(child)
 
     def close(self, timeout: float = 5.0) -> None:
         super().close(timeout)
@@ -182,6 +188,15 @@ class Bubblewrapped(Processes):
         if found:
             with suppress(ProcessLookupError):
                 self.init = os.pidfd_open(int(found[1]))
+
+
+def _children(pid: int) -> list[int]:
+    """Pidfds of a process's children."""
+    found: list[int] = []
+    with suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found.append(os.pidfd_open(int(child)))
+    return found
 
 
 def _spawn(

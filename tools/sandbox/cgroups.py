@@ -50,6 +50,14 @@ class SessionCgroup:
     def places(self) -> list[Path]:
         return list(dict.fromkeys(self.folders.values()))
 
+    def limit(self, limits: Limits) -> None:
+        """Set or change the limits. The ones for swap are missing where the kernel does not count it."""
+        for controller, folder in self.folders.items():
+            version = 2 if (folder / "cgroup.events").exists() else 1
+            for name, value in _settings(controller, version, limits):
+                with suppress(FileNotFoundError, PermissionError):
+                    (folder / name).write_text(str(value))
+
     def add(self, pid: int) -> None:
         for folder in self.places:
             (folder / "cgroup.procs").write_text(str(pid))
@@ -123,18 +131,20 @@ class Cgroups:
         """Which limits are in force, such as ``("memory", "pids")``."""
         return tuple(controller.name for controller in self._controllers)
 
-    def make(self, limits: Limits) -> SessionCgroup:
+    def make(self, limits: Limits, names: tuple[str, ...] = _WANTED) -> SessionCgroup:
+        """A new group with these of the controllers, as far as they can be used."""
         self._made += 1
         folders: dict[str, Path] = {}
         for controller in self._controllers:
+            if controller.name not in names:
+                continue
             folder = controller.parent / f"agenthost-{os.getpid()}-{self._made}"
             if folder not in folders.values():
                 folder.mkdir()
             folders[controller.name] = folder
-            for name, value in _settings(controller.name, controller.version, limits):
-                with suppress(FileNotFoundError, PermissionError):
-                    (folder / name).write_text(str(value))
-        return SessionCgroup(folders)
+        group = SessionCgroup(folders)
+        group.limit(limits)
+        return group
 
     @classmethod
     def find(cls) -> Cgroups | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import SandboxUnavailable
 from .backend import Backend
-from .identity import Identity, IdentityPool, server_is_root
+from .identity import IDENTITIES, Identity, server_is_root
 from .spec import Limits, SandboxSpec
 
 _SECONDS = 20.0
@@ -68,15 +68,19 @@ def _workspace(user: Identity | None) -> Iterator[Path]:
 
 
 async def _check(backend: Backend, limits: Limits) -> dict[str, Any]:
-    user = IdentityPool().take() if server_is_root() else None
-    with _workspace(user) as workspace:
-        sandbox = await backend.create(SandboxSpec(workspace, user, limits=limits))
-        try:
-            execution = await sandbox.exec_code(_LOOK, 1)
-            events = {execution.answer, sandbox.ended}
-            await asyncio.wait(events, timeout=_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await sandbox.close()
+    user = IDENTITIES.reserve() if server_is_root() else None
+    try:
+        with _workspace(user) as workspace:
+            sandbox = await backend.create(SandboxSpec(workspace, user, limits=limits))
+            try:
+                execution = await sandbox.exec_code(_LOOK, 1)
+                events = {execution.answer, sandbox.ended}
+                await asyncio.wait(events, timeout=_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await sandbox.close()
+    finally:
+        if user:
+            IDENTITIES.give_back(user)
     if not execution.answer.done():
         raise SandboxUnavailable("the sandbox starts but does not answer.")
     answer = execution.answer.result()

@@ -34,12 +34,26 @@ def server_is_root() -> bool:
 
 @dataclass
 class IdentityPool:
-    """Session uids in use by this process; taken at random, so that two servers on one host rarely meet."""
+    """Session uids in use by this process; taken at random, so that two servers on one host rarely meet.
+
+    A backend may have sandboxes waiting, each made for one uid that it has taken. It offers them here, and sessions get
+    those first.
+    """
 
     _taken: set[int] = field(default_factory=set)
+    _offered: list[Identity] = field(default_factory=list)
+    _waiting: set[Identity] = field(default_factory=set)  # offered, and not used by the backend or withdrawn since
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> Identity:
+        """An identity for a session."""
+        with self._lock:
+            if self._offered:
+                return self._offered.pop(0)
+        return self.reserve()
+
+    def reserve(self) -> Identity:
+        """An identity for which nothing waits yet."""
         choices = _mapped_uids(Path("/proc/self/uid_map").read_text(encoding="ascii"))
         with self._lock:
             if len(self._taken) >= len(choices):
@@ -49,9 +63,35 @@ class IdentityPool:
             self._taken.add(uid)
         return Identity(uid, uid)
 
+    def offer(self, identity: Identity) -> None:
+        """A sandbox waits for the session that gets this reserved identity."""
+        with self._lock:
+            self._waiting.add(identity)
+            self._offered.append(identity)
+
+    def used(self, identity: Identity) -> bool:
+        """The sandbox that waited is no more. True: no session has the identity, which the caller may give back."""
+        with self._lock:
+            self._waiting.discard(identity)
+            if identity in self._offered:
+                self._offered.remove(identity)
+                return True
+            return False
+
+    def claim(self, identity: Identity) -> None:
+        """A session of an earlier server process goes on with this identity."""
+        with self._lock:
+            self._taken.add(identity.uid)
+
     def give_back(self, identity: Identity) -> None:
         with self._lock:
-            self._taken.discard(identity.uid)
+            if identity in self._waiting and identity not in self._offered:
+                self._offered.append(identity)
+            else:
+                self._taken.discard(identity.uid)
+
+
+IDENTITIES = IdentityPool()  # of this process: two pools could hand out the same uid twice
 
 
 def _mapped_uids(uid_map: str) -> range:

@@ -87,7 +87,8 @@ class LocalSandbox(Sandbox):
         await asyncio.wait(events, timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         if not execution.answer.done() or not self._program_pid:
             self._drain()
-            complaint = execution.stderr.text().strip() or f"no answer within {START_TIMEOUT:g} seconds"
+            silence = "it ended" if self.ended.done() else f"no answer within {START_TIMEOUT:g} seconds"
+            complaint = execution.stderr.text().strip() or self._processes.complaint() or silence
             raise SandboxUnavailable(f"the sandbox did not start: {complaint[-500:]}")
         try:
             self._processes.settle(self._program_pid)
@@ -132,8 +133,8 @@ class LocalSandbox(Sandbox):
     def open(self, path: str, flags: int, mode: int = 0) -> int:
         return self._files.open(path, flags, mode)
 
-    def stats(self) -> Stats:
-        return self._processes.stats()
+    async def stats(self) -> Stats:
+        return await asyncio.to_thread(self._processes.stats)
 
     def out_of_memory(self) -> bool:
         return self._processes.out_of_memory()

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import SandboxUnavailable
 from .backend import Backend
@@ -17,8 +19,12 @@ from .bubblewrap import Bubblewrap
 from .cgroups import Cgroups
 from .checks import check
 from .identity import server_is_root
-from .seccomp import ARCHITECTURES
+from .packages import own_interpreter
+from .seccomp import ARCHITECTURES, assemble
 from .spec import Limits
+from .zygote import Zygote
+
+BACKENDS = ("zygote", "bubblewrap")  # the strongest first
 
 
 @dataclass(frozen=True)
@@ -46,20 +52,48 @@ class Verdict:
         return self.backend
 
 
-def probe(limits: Limits | None = None) -> Verdict:
-    """Look for a backend that holds. Takes some 100 ms and blocks; call it once at start-up."""
+def probe(limits: Limits | None = None, names: Sequence[str] = BACKENDS) -> Verdict:
+    """Look for the first of these backends that holds. Takes some 100 ms and blocks; call it once at start-up.
+
+    The caller closes the backend when it is used no more.
+    """
     try:
-        return _probe(limits or Limits())
+        return _probe(limits or Limits(), names)
     except SandboxUnavailable as error:
         return Verdict(None, str(error))
 
 
-def _probe(limits: Limits) -> Verdict:
+def _probe(limits: Limits, names: Sequence[str]) -> Verdict:
     if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
         raise SandboxUnavailable(
             f"code is isolated on Linux (x86-64, arm64) only, and this is {sys.platform} on {platform.machine()}. "
             "Run agenthost in a Linux machine or VM to have the python tool."
         )
+    cgroups = Cgroups.find()
+    problems: list[str] = []
+    attempts = {"zygote": _zygote, "bubblewrap": _bubblewrap}
+    for name in names:
+        try:
+            return attempts[name](limits, cgroups)
+        except SandboxUnavailable as error:
+            problems.append(str(error))
+    raise SandboxUnavailable(problems[-1])  # the last one's, bubblewrap's: it is what can be installed
+
+
+def _zygote(limits: Limits, cgroups: Cgroups | None) -> Verdict:
+    """Try one that has loaded nothing, which is quick; the real one differs in that only."""
+    interpreter = own_interpreter()
+    trial = Zygote(interpreter, cgroups, assemble(), ready=0, preload=())
+    began = time.monotonic()
+    try:
+        seen = check(trial, limits)
+    finally:
+        trial.close()
+    facts = _facts(seen, cgroups, began, f"zygote ({', '.join(interpreter.names) or 'standard library only'})", trial)
+    return Verdict(Zygote(interpreter, cgroups, assemble()), None, facts)
+
+
+def _bubblewrap(limits: Limits, cgroups: Cgroups | None) -> Verdict:
     bwrap = shutil.which("bwrap", path=os.environ.get("PATH", os.defpath) + ":/usr/bin:/usr/local/bin")
     if bwrap is None:
         raise SandboxUnavailable(
@@ -69,7 +103,6 @@ def _probe(limits: Limits) -> Verdict:
     options = _options(bwrap)
     if "--size" not in options:
         raise SandboxUnavailable(f"{bwrap} is too old to limit temporary files. Install bubblewrap 0.7 or newer.")
-    cgroups = Cgroups.find()
     problems: list[str] = []
     for python in _pythons():
         backend = Bubblewrap(bwrap, python, options, cgroups)
@@ -79,15 +112,19 @@ def _probe(limits: Limits) -> Verdict:
         except SandboxUnavailable as error:
             problems.append(_advice(str(error)))
             continue
-        facts = {
-            "backend": f"{_first_line([bwrap, '--version'])} ({bwrap})",
-            "python": ".".join(map(str, seen["python"])) + f" ({python})",
-            "code runs as": "a uid of each session" if server_is_root() else f"this user (uid {os.getuid()})",
-            "limits": "rlimits" + (" and cgroups: " + ", ".join(cgroups.controllers) if cgroups else " (no cgroup)"),
-            "start": f"{1000 * (time.monotonic() - began):.0f} ms",
-        }
+        facts = _facts(seen, cgroups, began, f"{_first_line([bwrap, '--version'])} ({bwrap})", backend)
         return Verdict(backend, None, facts)
     raise SandboxUnavailable(problems[0] if problems else "no Python was found that a sandbox could use.")
+
+
+def _facts(seen: dict[str, Any], cgroups: Cgroups | None, began: float, what: str, backend: Backend) -> dict[str, str]:
+    return {
+        "backend": what,
+        "python": ".".join(map(str, seen["python"])) + f" ({backend.python})",
+        "code runs as": "a uid of each session" if server_is_root() else f"this user (uid {os.getuid()})",
+        "limits": "rlimits" + (" and cgroups: " + ", ".join(cgroups.controllers) if cgroups else " (no cgroup)"),
+        "start": f"{1000 * (time.monotonic() - began):.0f} ms",
+    }
 
 
 def _pythons() -> list[str]:

@@ -57,6 +57,10 @@ class Processes(ABC):
             OSError: it has ended already.
         """
 
+    def complaint(self) -> str:
+        """What the launcher says about a failed start, if anything."""
+        return ""
+
     def interrupt(self) -> None:
         """Send SIGINT to the program inside."""
         send_signal(self.program, signal.SIGINT)

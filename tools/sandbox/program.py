@@ -13,6 +13,8 @@ _PACKAGE = "agenthost_inside"
 _MODULES = {  # in the order of their imports of each other
     "worker": ("tracebacks", "figures", "worker"),
     "mapped_launch": ("kernel", "mapped", "mapped_launch"),
+    "box": ("kernel", "box"),
+    "zygote": ("kernel", "box", "mapped", "tracebacks", "figures", "worker", "session", "zygote"),
 }
 _START = """\
 import sys, types

@@ -29,7 +29,7 @@ def _draw(value: object) -> Iterator[bytes]:
         return
     figures: list[Any] = []
     pyplot: Any = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None:
+    if pyplot is not None and pyplot.get_fignums():
         figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
         pyplot.close("all")
     if isinstance(value, figure.Figure) and value not in figures:

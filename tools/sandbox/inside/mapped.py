@@ -45,7 +45,7 @@ def _user_namespace(uid_map: str, gid_map: str, proc: str) -> int:
         if os.read(ready, 1) != b"+":
             raise OSError("unshare: user namespaces are off")
         for name, content in (("uid_map", uid_map), ("gid_map", gid_map)):
-            with open(f"{proc}/{pid}/{name}", "w", encoding="ascii") as file:
+            with open(f"{proc}/{pid}/{name}", "w", encoding="utf-8") as file:
                 file.write(content)
         return os.open(f"{proc}/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:

@@ -38,12 +38,17 @@ class Loop:
         self.reader = control.makefile("rb")
         self.pid = _getpid()
         self.busy = False
-        self.workspace = os.getcwd()
+        self.workspace = ""
         self.stdout: TextIO = sys.stdout
         self.stderr: TextIO = sys.stderr
         self.main = types.ModuleType("__main__")
         self.main.__dict__.update({"__builtins__": __builtins__, "_": None})
         sys.modules["__main__"] = self.main
+
+    def rehearse(self) -> None:
+        """Run a cell that leaves nothing, so that the first real one finds everything at hand."""
+        self.cell({"code": "_", "cell": 0})
+        linecache.cache.clear()
 
     def run(self) -> None:
         first = _loads(self.reader.readline())
@@ -63,6 +68,7 @@ class Loop:
             self.send({"id": request["id"], **answer})
 
     def prepare(self, rlimits: dict[str, int]) -> None:
+        self.workspace = os.getcwd()
         for name, value in rlimits.items():
             kind = getattr(resource, name, None)
             if kind is not None:

@@ -1,0 +1,205 @@
+"""A session's first processes, forked by the zygote: from its rights to none.
+
+1. The forked process leaves the zygote's root, joins its control groups, becomes the session's user, makes the
+   namespaces, forks pid 1 of the session, tells the server of it and ends.
+2. Pid 1 prepares the file system, forks the interpreter, says ``ready``, and both wait. They can wait in a pool: they
+   know their user, nothing else.
+3. The server's claim gives pid 1 a workspace and limits. It moves both into the new root for good. Each gives up all
+   rights; from then on the interpreter runs cells, and pid 1 reaps, and freezes the others when the server asks.
+
+Pid 1 ends when the interpreter ends, or when the server is gone; the kernel then ends everything else inside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+from . import kernel, worker
+from .box import map_identity
+from .mapped import mount_mapped
+
+_NAMESPACES = (
+    kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+    | kernel.CLONE_NEWCGROUP | kernel.CLONE_NEWNET
+)  # fmt: skip
+_INSIDE_ID = 1000
+_MESSAGE = 1 << 16
+_HOSTS_PROC = "/host/proc"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Session:
+    """
+    Args:
+        request: ``{"user": [uid, gid] or null, "cgroups": [path, ...], "mapped": {...} or null}``.
+        fds: message socket to the server; control socket, stdout and stderr of the interpreter.
+        program: the system call filter.
+    """
+
+    def __init__(self, request: dict[str, Any], fds: list[int], program: bytes) -> None:
+        server, *self.streams = fds
+        self.request = request
+        self.server = socket.socket(fileno=server)
+        self.program = program
+
+    def begin(self) -> None:
+        """Never returns."""
+        try:
+            self.leave_zygote()
+            pid = os.fork()
+            if pid:
+                self.tell({"pid": pid}, [os.pidfd_open(pid)])
+                os._exit(0)
+            self.prepare()
+            self.fork_interpreter()
+            self.tell({"ready": True}, [os.pidfd_open(self.interpreter)])
+            self.claim()
+            self.supervise()
+        except BaseException as error:
+            with suppress(OSError):
+                self.tell({"problem": f"{type(error).__name__}: {error}"})
+        finally:
+            os._exit(1)
+
+    def tell(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
+        socket.send_fds(self.server, [json.dumps(message).encode()], fds or [])
+
+    def leave_zygote(self) -> None:
+        os.chroot("..")  # from /host, the working directory: to the root that has both /host and /box
+        os.chdir("/")
+        for folder in self.request["cgroups"]:
+            with open(f"/host{folder}/cgroup.procs", "w") as file:
+                file.write("0")
+        with open(f"{_HOSTS_PROC}/self/oom_score_adj", "w") as file:
+            file.write("900")
+        mapped = self.request["mapped"]
+        if mapped:
+            kernel.unshare(kernel.CLONE_NEWNS)
+            source, target = f"/host{mapped['source']}", f"/host{mapped['target']}"
+            mount_mapped(source, target, tuple(mapped["disk"]), tuple(mapped["shown"]), _HOSTS_PROC)
+        uid, gid = self.request["user"] or (os.geteuid(), os.getegid())
+        if self.request["user"]:
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            kernel.set_dumpable(True)  # or the files in /proc/self, the maps among them, are root's
+        kernel.unshare(_NAMESPACES)
+        map_identity(uid, gid, _INSIDE_ID, _HOSTS_PROC)
+
+    def prepare(self) -> None:
+        kernel.make_private()
+        kernel.attach(kernel.clone_tree("/box", recursive=True), "/box")
+        kernel.mount("proc", "/box/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+        kernel.bind("/box/proc/sys", "/box/proc/sys", kernel.ATTR_RDONLY)
+
+    def fork_interpreter(self) -> None:
+        self.woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        go, self.say_go = os.pipe2(os.O_CLOEXEC)
+        set_up, say_set_up = os.pipe2(os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.interpreter = os.fork()
+        if self.interpreter == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for fd in (self.server.detach(), self.woken, wake, self.say_go, set_up):
+                os.close(fd)
+            self.interpret(say_set_up, go)
+        for fd in (go, say_set_up, *self.streams):
+            os.close(fd)
+        if not os.read(set_up, 1):
+            raise OSError("the interpreter ended")
+        os.close(set_up)
+
+    def interpret(self, say_set_up: int, go: int) -> None:
+        """Become the interpreter: its own streams, nothing that would be the same in all sessions."""
+        control, stdout, stderr = self.streams
+        os.setsid()
+        os.dup2(os.open("/box/dev/null", os.O_RDONLY), 0)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        random = sys.modules.get("numpy.random")
+        if random is not None:
+            random.seed()  # type: ignore[attr-defined]
+        loop = worker.Loop(socket.socket(fileno=control))
+        loop.rehearse()
+        os.write(say_set_up, b"+")
+        if not os.read(go, 1):
+            os._exit(0)
+        os.chdir("/workspace")
+        kernel.give_up_rights()
+        kernel.filter_calls(self.program)
+        loop.run()
+        os._exit(0)
+
+    def claim(self) -> None:
+        """Wait for the server's word and do what it says. Without a word, end."""
+        message = self.server.recv(_MESSAGE)
+        if not message:
+            os._exit(0)
+        claim = json.loads(message)
+        for folder, size, files in claim["temporary"]:
+            options = f"size={size},nr_inodes={files},mode=1777"
+            kernel.mount("tmpfs", f"/box{folder}", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+        attributes = kernel.ATTR_NOSUID | kernel.ATTR_NODEV
+        kernel.bind(f"/host{claim['workspace']}", "/box/workspace", attributes)
+        os.chdir("/box")
+        kernel.pivot_root(".", ".")  # for the interpreter too: it shares the mount namespace
+        kernel.detach(".")
+        os.chdir("/")
+        kernel.give_up_rights()
+        kernel.filter_calls(self.program)
+        kernel.set_dumpable(False)  # the session's code must not write to this process's memory
+        os.write(self.say_go, b"+")
+        os.close(self.say_go)
+
+    def supervise(self) -> None:
+        """Reap, freeze and thaw, until the interpreter or the server is gone."""
+        poll = select.poll()
+        poll.register(self.server, select.POLLIN)
+        poll.register(self.woken, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in poll.poll()]
+            if self.woken in ready:
+                os.read(self.woken, 4096)
+                self.reap()
+            if self.server.fileno() in ready:
+                word = self.server.recv(64)
+                if not word:
+                    os._exit(0)
+                self.server.send(self.obey(word))
+
+    def obey(self, word: bytes) -> bytes:
+        if word == b"stats":
+            return json.dumps(usage()).encode()
+        with suppress(ProcessLookupError):  # all but this process, and none outside the namespace
+            os.kill(-1, signal.SIGSTOP if word == b"freeze" else signal.SIGCONT)
+        return b"{}"
+
+    def reap(self) -> None:
+        with suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                if pid == self.interpreter:
+                    os._exit(0)
+
+
+def usage() -> dict[str, float]:
+    """What all processes of this namespace use, the ended ones' time included."""
+    reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds, pages, threads = reaped.ru_utime + reaped.ru_stime, 0, 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as stat, open(f"/proc/{pid}/statm", "rb") as statm:
+            fields = stat.read().rpartition(b")")[2].split()
+            seconds += sum(map(int, fields[11:15])) / _TICKS  # its own and its reaped children's, user and system
+            threads += int(fields[17])
+            _, resident, shared = statm.read().split()[:3]
+            pages += int(resident) - int(shared)
+    return {"memory": pages * resource.getpagesize(), "processes": threads, "cpu_seconds": seconds}

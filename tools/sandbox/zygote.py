@@ -1,0 +1,353 @@
+"""Isolation by a zygote: sessions are forked, in milliseconds, from one Python with the scientific packages loaded.
+
+Each gets its own user, mount, pid, network, ipc, uts and cgroup namespaces, a uid of its own where the server is root,
+a root file system of a few read-only mounts, no capability, and our seccomp filter. See `inside/zygote.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import socket
+import time
+import weakref
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import SandboxUnavailable
+from .backend import Backend, Sandbox, Stats
+from .cgroups import Cgroups, SessionCgroup
+from .identity import IDENTITIES, Identity, IdentityPool, server_is_root
+from .local import START_TIMEOUT, start_local
+from .packages import PRELOADED, Interpreter
+from .processes import Processes
+from .spec import Limits, SandboxSpec
+from .zygote_process import ZygoteGone, ZygoteProcess
+
+_MESSAGE = 1 << 16
+_RECYCLE_FORKS, _RECYCLE_SECONDS = 1000, 3600.0  # sessions of one zygote share hash seed and address layout
+_LIMITS = Limits()
+
+
+@dataclass
+class Embryo:
+    """A session's processes that wait to be claimed, or what is there before them.
+
+    Args:
+        server: message socket to pid 1 of the session.
+        identity: whom they run as; None for the server's own user.
+    """
+
+    server: socket.socket
+    control: socket.socket
+    stdout: int
+    stderr: int
+    confinement: SessionCgroup | None
+    identity: Identity | None
+    init: int = -1  # pidfds
+    program: int = -1
+
+    async def ready(self) -> None:
+        """Until they wait.
+
+        Raises:
+            ZygoteGone: nothing will come any more.
+            SandboxUnavailable: it said why it cannot go on.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self.server, _MESSAGE, 1)
+            except BlockingIOError:
+                await _readable(loop, self.server)
+                continue
+            except OSError as error:
+                raise ZygoteGone from error
+            if not data:
+                raise ZygoteGone
+            message = json.loads(data)
+            if "problem" in message:
+                raise SandboxUnavailable(f"the sandbox did not start: {message['problem']}")
+            if "pid" in message:
+                (self.init,) = fds
+            if "ready" in message:
+                (self.program,) = fds
+                return
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Let them end unclaimed. Blocks for a moment, until the groups can be removed."""
+        with suppress(OSError):
+            while self.init < 0 or self.program < 0:  # news of them may be there unread
+                data, fds, _, _ = socket.recv_fds(self.server, _MESSAGE, 1)
+                if not data:
+                    break
+                if fds and self.init < 0:
+                    (self.init,) = fds
+                elif fds:
+                    (self.program,) = fds
+        self.server.close()
+        self.control.close()
+        if self.init >= 0:
+            select.select([self.init], [], [], timeout)
+        for fd in (self.stdout, self.stderr, self.init, self.program):
+            if fd >= 0:
+                os.close(fd)
+        if self.confinement:
+            self.confinement.close()
+
+
+@dataclass
+class _Held:
+    """What a backend keeps running."""
+
+    identities: IdentityPool
+    process: ZygoteProcess | None = None
+    successor: ZygoteProcess | None = None
+    waiting: dict[Identity | None, list[Embryo]] = field(default_factory=dict)
+
+    def let_go(self) -> None:
+        for embryo in [one for embryos in self.waiting.values() for one in embryos]:
+            embryo.close()
+            if embryo.identity and self.identities.used(embryo.identity):
+                self.identities.give_back(embryo.identity)
+        self.waiting.clear()
+        for process in (self.process, self.successor):
+            if process:
+                process.close()
+        self.process = self.successor = None
+
+
+class Zygote(Backend):
+    """Forks sandboxes.
+
+    Args:
+        interpreter: the Python inside.
+        cgroups: limits for all processes of a session together, where this process may set them.
+        filter: the system call filter.
+        ready: how many sandboxes wait for their session.
+        preload: modules that every sandbox has loaded.
+        identities: where sessions get their users.
+    """
+
+    name = "zygote"
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        cgroups: Cgroups | None,
+        filter: bytes,
+        *,
+        ready: int = 2,
+        preload: tuple[str, ...] = PRELOADED,
+        identities: IdentityPool = IDENTITIES,
+    ) -> None:
+        self.python = interpreter.host
+        self._cgroups = cgroups
+        self._wanted = ready
+        self._identities = identities
+        self._make = lambda: ZygoteProcess(interpreter, filter, preload)
+        self._held = _Held(identities)
+        self._let_go = weakref.finalize(self, self._held.let_go)  # also when the server's process ends in good order
+
+    def warm_up(self) -> None:
+        with suppress(SandboxUnavailable):  # the next `create` says why
+            self._alive()
+            self._fill()
+
+    def close(self) -> None:
+        self._held.let_go()
+
+    async def create(self, spec: SandboxSpec) -> Sandbox:
+        if (server_is_root() and spec.user is None) or (spec.user is not None and spec.user.uid == 0):
+            raise SandboxUnavailable("sandboxed code must not run as uid 0: give the session a user of its own")
+        for attempt in (1, 2):
+            process = self._alive()
+            embryo = self._take(spec)
+            try:
+                async with asyncio.timeout(START_TIMEOUT):
+                    processes = await self._claim(embryo, spec)
+            except (ZygoteGone, TimeoutError) as error:
+                await asyncio.to_thread(embryo.close)
+                if isinstance(error, TimeoutError) or attempt == 2:
+                    said = process.complaint() or "it does not answer"
+                    raise SandboxUnavailable(f"the sandbox did not start: {said}") from None
+                continue
+            except BaseException:
+                await asyncio.shield(asyncio.to_thread(embryo.close))
+                raise
+            try:
+                return await start_local(processes, spec)
+            finally:
+                self._fill()
+        raise AssertionError("unreachable")
+
+    def _alive(self) -> ZygoteProcess:
+        """The zygote, a new one when it has died or is old."""
+        held = self._held
+        if held.process and held.process.died():
+            held.process.close()
+            held.process = None
+        if held.process is None:
+            held.process = self._make()
+        elif held.process.forks >= _RECYCLE_FORKS or time.monotonic() - held.process.born > _RECYCLE_SECONDS:
+            if held.successor is None:
+                held.successor = self._make()
+            elif held.successor.loaded():
+                held.process.close()
+                held.process, held.successor = held.successor, None
+        return held.process
+
+    def _take(self, spec: SandboxSpec) -> Embryo:
+        """One that waits for this user, or a new one."""
+        waiting = self._held.waiting.get(spec.user) if spec.owner is None else None
+        if waiting:
+            embryo = waiting.pop(0)
+            if embryo.identity:
+                self._identities.used(embryo.identity)
+            if embryo.confinement:
+                embryo.confinement.limit(spec.limits)
+            return embryo
+        return self._new(spec.user, spec)
+
+    def _new(self, user: Identity | None, spec: SandboxSpec | None = None) -> Embryo:
+        """Ask the zygote for one.
+
+        Raises:
+            SandboxUnavailable: it cannot be asked.
+        """
+        mapped = None
+        if spec and spec.owner and spec.user:
+            disk = spec.owner.identity
+            mapped = {
+                "source": str(spec.workspace),
+                "target": str(spec.owner.mount_point),
+                "disk": [disk.uid, disk.gid],
+                "shown": [spec.user.uid, spec.user.gid],
+            }
+        try:
+            confinement = (
+                self._cgroups.make(spec.limits if spec else _LIMITS, ("memory", "pids")) if self._cgroups else None
+            )
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox could not be limited: {error}") from error
+        with ExitStack() as ours, ExitStack() as theirs:
+            if confinement:
+                ours.callback(confinement.close)
+            server, far_server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            control, far_control = socket.socketpair()
+            for end in (server, control):
+                ours.callback(end.close)
+            for end in (far_server, far_control):
+                theirs.callback(end.close)
+            server.setblocking(False)
+            control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            (stdout, far_stdout), (stderr, far_stderr) = (_pipe(ours, theirs) for _ in range(2))
+            request = {
+                "user": [user.uid, user.gid] if user else None,
+                "cgroups": [str(place) for place in confinement.places] if confinement else [],
+                "mapped": mapped,
+            }
+            try:
+                self._alive().fork(request, [far_server.fileno(), far_control.fileno(), far_stdout, far_stderr])
+            except OSError as error:
+                raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
+            ours.pop_all()
+        return Embryo(server, control, stdout, stderr, confinement, user)
+
+    def _fill(self) -> None:
+        """Let new ones be made for those that were taken, without waiting for them."""
+        with suppress(SandboxUnavailable, RuntimeError):
+            while sum(map(len, self._held.waiting.values())) < self._wanted:
+                identity = self._identities.reserve() if server_is_root() else None
+                embryo = self._new(identity)
+                self._held.waiting.setdefault(identity, []).append(embryo)
+                if identity:
+                    self._identities.offer(identity)
+
+    async def _claim(self, embryo: Embryo, spec: SandboxSpec) -> Forked:
+        await embryo.ready()
+        limits, workspace = spec.limits, spec.owner.mount_point if spec.owner else spec.workspace
+        claim = {
+            "workspace": str(workspace),
+            "temporary": [
+                ("/tmp", limits.temporary, limits.temporary_files),
+                ("/dev/shm", limits.shared_memory, limits.temporary_files),
+            ],
+        }
+        try:
+            embryo.server.send(json.dumps(claim).encode())
+        except OSError as error:
+            raise ZygoteGone from error
+        processes = Forked(embryo.control, embryo.stdout, embryo.stderr, embryo.confinement, embryo.server)
+        processes.init, processes.program = embryo.init, embryo.program
+        return processes
+
+
+@dataclass
+class Forked(Processes):
+    """Args:
+    server: the socket to pid 1 of the session.
+    """
+
+    server: socket.socket
+
+    def end(self) -> int:
+        return os.dup(self.init)
+
+    def settle(self, program_pid: int) -> None:
+        """It was limited before it began."""
+
+    def complaint(self) -> str:
+        with suppress(OSError, ValueError):
+            return str(json.loads(self.server.recv(_MESSAGE)).get("problem", ""))
+        return ""
+
+    def freeze(self) -> bool:
+        return self._ask(b"freeze") is not None
+
+    def thaw(self) -> None:
+        with suppress(OSError):
+            self.server.send(b"thaw")
+
+    def stats(self) -> Stats:
+        counted = self._ask(b"stats") or {}
+        limited = super().stats()
+        return Stats(
+            limited.memory if limited.memory is not None else counted.get("memory"),
+            counted.get("processes"),
+            counted.get("cpu_seconds"),
+        )
+
+    def _ask(self, word: bytes) -> dict[str, Any] | None:
+        """Pid 1's answer, or None. Only our own code runs in it, before and after it has given up its rights."""
+        with suppress(OSError, ValueError):
+            while select.select([self.server], [], [], 0)[0]:  # answers that nobody waited for
+                if not self.server.recv(_MESSAGE):
+                    return None
+            self.server.send(word)
+            if select.select([self.server], [], [], 1.0)[0]:
+                return json.loads(self.server.recv(_MESSAGE))
+        return None
+
+    def close(self, timeout: float = 5.0) -> None:
+        super().close(timeout)
+        self.server.close()
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    end, far_end = os.pipe()
+    ours.callback(os.close, end)
+    theirs.callback(os.close, far_end)
+    return end, far_end
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, end: socket.socket) -> None:
+    event = asyncio.Event()
+    loop.add_reader(end, event.set)
+    try:
+        await event.wait()
+    finally:
+        loop.remove_reader(end)
