@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
+import psutil
 import pytest
-from agenthost.tools import Limits, Session, ToolContext
-from agenthost.tools.code.interpreter import Interpreter
+from agenthost.tools import FileLink, Limits, Media, Progress, Session, ToolContext
+from agenthost.tools.code.interpreter import Idle, Interpreter
 from agenthost.tools.code.tool import PythonTool
 from agenthost.tools.sandbox.backend import Backend
+from agenthost.tools.sandbox.local import LocalSandbox
 
 pytestmark = pytest.mark.anyio
 
@@ -253,6 +257,177 @@ async def told(session: Session) -> None:
 def fifo(session: Session) -> None:
     os.mkfifo(session.workspace / "told")
     (session.workspace / "told").chmod(0o666)
+
+
+async def test_figures_come_as_images_and_are_closed(call):
+    result = await call("python", code="import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()")
+    assert (result.text, result.is_error) == (f"[figure 1: {'x'.join(map(str, size_of(result.media[0])))} PNG]", False)
+    assert [media.mime_type for media in result.media] == ["image/png"]
+    result = await call("python", code="fig, ax = plt.subplots(figsize=(2, 2))\nprint('two')\nplt.figure()\nNone")
+    assert result.text.splitlines()[0] == "two"
+    assert len(result.media) == 2
+    assert size_of(result.media[0]) < size_of(result.media[1])
+    assert (await call("python", code="1")).media == ()
+    result = await call("python", code="fig")
+    assert len(result.media) == 1
+    assert result.text.startswith("<Figure size 200x200 with 1 Axes>\n[figure 1: ")
+
+
+def size_of(media: Media) -> tuple[int, int]:
+    assert media.data.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", media.data[16:24])
+    return width, height
+
+
+async def test_too_many_and_too_large_figures_are_told(call):
+    result = await call(
+        "python", code="import matplotlib.pyplot as plt\nfor _ in range(10): plt.figure(figsize=(1, 1))"
+    )
+    assert len(result.media) == 8
+    assert result.text.startswith("2 more figures are not shown")
+    code = "import numpy\nplt.figure(figsize=(12, 12)).figimage(numpy.random.rand(1200, 1200, 3))\nNone"
+    result = await call("python", code=code)
+    assert result.media == ()
+    assert result.text.startswith("Figure 1 is not shown: its image is too large.")
+
+
+async def test_a_figure_that_cannot_be_drawn_is_an_error(call):
+    result = await call("python", code="import matplotlib.pyplot as plt\nplt.title('$\\\\frac{$')\nNone")
+    assert result.is_error
+    assert "ParseException" in result.text or "ValueError" in result.text
+    assert (await call("python", code="1")).text == "1"
+
+
+async def test_files_that_a_call_wrote_are_reported(call):
+    await call("write_file", path="given.csv", content="a,b\n1,2\n")
+    code = "import os\nos.mkdir('out')\nopen('out/new.csv', 'w').write('x')\nopen('plain', 'w').close()"
+    result = await call("python", code=code)
+    assert result.files == (FileLink("out/new.csv", "text/csv", 1), FileLink("plain", None, 0))
+    assert result.text == "(no output)"
+    assert (await call("python", code="open('given.csv').read(); None")).files == ()
+    assert [file.path for file in (await call("python", code="open('given.csv', 'a').write('3')")).files] == [
+        "given.csv"
+    ]
+
+
+async def test_all_of_a_long_output_is_in_a_file(call):
+    result = await call("python", code="print('start'); print('é' * 50_000); print('end')")
+    assert "python-output-1.txt has all of it" in result.text
+    assert [file.path for file in result.files] == ["python-output-1.txt"]
+    assert (
+        await call("python", code="open('python-output-1.txt').read() == f\"start\\n{'é' * 50_000}\\nend\\n\"")
+    ).text == "True"
+    result = await call("python", code="import sys\nfor _ in range(3): print('e' * 9000, file=sys.stderr)")
+    assert "python-errors-3.txt has all of it" in result.text
+
+
+@pytest.mark.parametrize("trap", ["os.symlink('/etc/passwd', NAME)", "os.mkfifo(NAME)", "os.mkdir(NAME)"])
+async def test_the_file_for_long_output_goes_nowhere_else(call, trap):
+    result = await call("python", code=f"import os\nNAME = 'python-output-1.txt'\n{trap}\nprint('x' * 100_000)")
+    assert not result.is_error
+    assert "bytes of output left out ..." in result.text
+    assert (await call("python", code="1")).text == "1"
+
+
+async def test_what_a_call_prints_is_told_while_it_runs(offer, session):
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def report(progress: Progress) -> None:
+        assert progress.total is not None
+        assert 0 < progress.done <= progress.total
+        await told.put(progress.output or "")
+
+    wait = "while not os.path.exists('heard'): time.sleep(0.01)"
+    code = f"import os, time\nprint('early', flush=True)\n{wait}\nprint('late')"
+    call = asyncio.create_task(
+        offer.registry.call("python", {"code": code}, ToolContext(session, report=report)),
+    )
+    assert await told.get() == "early\n"
+    (session.workspace / "heard").touch()
+    assert (await call).text == "early\nlate"
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """What becomes true beside this test, and tells nobody."""
+    while True:
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+
+
+COUNT = "import threading, time\nn = 0\ndef count():\n    global n\n    while True: n += 1; time.sleep(0.001)\n"
+
+
+async def test_idle_interpreters_are_frozen_and_go_on_with_the_next_call(backend, session):
+    interpreter = session.keep(
+        Interpreter, lambda: Interpreter(backend, session.sandbox, idle=Idle(freeze=0.0, evict=None))
+    )
+    await interpreter.execute(f"{COUNT}threading.Thread(target=count, daemon=True).start()", 10)
+    sandbox = interpreter._sandbox
+    assert isinstance(sandbox, LocalSandbox)
+    await until(lambda: psutil.Process(sandbox._program_pid).status() == psutil.STATUS_STOPPED)
+    outcome = await interpreter.execute("n", 10)
+    assert (outcome.status, outcome.state_lost) == ("ok", False)
+    assert int(outcome.value or 0) > 0
+
+
+async def test_a_frozen_sandbox_can_be_closed(backend, session):
+    sandbox = await backend.create(session.sandbox)
+    assert await sandbox.freeze()
+    await sandbox.close()
+    assert sandbox.ended.done()
+
+
+async def test_idle_interpreters_are_ended_at_last_and_the_next_call_says_so(backend, session):
+    tool = PythonTool(backend, idle=Idle(freeze=None, evict=0.0))
+    context = ToolContext(session)
+    await tool.call({"code": "x = 1; open('kept', 'w').close()"}, context)
+    interpreter = session.keep(Interpreter, lambda: pytest.fail("there is one"))
+    await until(lambda: not interpreter.running)
+    result = await tool.call({"code": "import os; 'x' in globals(), os.listdir()"}, context)
+    assert (result.text.splitlines()[-1], result.state_lost) == ("(False, ['kept'])", True)
+
+
+async def test_for_one_interpreter_too_many_the_one_idle_for_longest_is_ended(backend, sessions):
+    tool = PythonTool(backend, running=2)
+    contexts = [ToolContext(await sessions.create()) for _ in range(3)]
+    for context in contexts:
+        await tool.call({"code": "x = 1"}, context)
+    assert not (await tool.call({"code": "x"}, contexts[2])).state_lost
+    assert not (await tool.call({"code": "x"}, contexts[1])).state_lost
+    assert (await tool.call({"code": "1"}, contexts[0])).state_lost
+
+
+async def test_commands_run_without_a_shell(backend, session):
+    sandbox = await backend.create(session.sandbox)
+    execution = await sandbox.exec_command(["sh", "-c", "echo out; echo err >&2; exit 3", "$HOME"])
+    assert (await execution.answer).exit_status == 3
+    sandbox.finish()
+    assert (execution.stdout.text(), execution.stderr.text()) == ("out\n", "err\n")
+    execution = await sandbox.exec_command(["no-such-program"])
+    assert "FileNotFoundError" in ((await execution.answer).traceback or "")
+    execution = await sandbox.exec_command(["sh", "-c", "echo begun; exec sleep 60"])
+    await until(lambda: execution.stdout.total > 0)
+    sandbox.interrupt()
+    assert "KeyboardInterrupt" in ((await execution.answer).traceback or "")
+    await sandbox.close()
+
+
+async def test_files_and_numbers_of_a_sandbox(backend, session):
+    sandbox = await backend.create(session.sandbox)
+    fd = sandbox.open("made", os.O_WRONLY | os.O_CREAT, 0o644)
+    os.write(fd, b"by the host")
+    os.close(fd)
+    execution = await sandbox.exec_code("open('made', 'a').write('!'); [0] * 10**7; sum(range(10**6))", 1)
+    assert (await execution.answer).value == "499999500000"
+    for path in ("../x", "/etc/passwd", "made/x"):
+        with pytest.raises(OSError, match="Errno"):
+            sandbox.open(path, os.O_RDONLY)
+    stats = await sandbox.stats()
+    assert 1 <= (stats.processes or 0) <= 5
+    assert (stats.memory or 0) > 1 << 20
+    assert (stats.cpu_seconds or 0) >= 0.01
+    await sandbox.close()
 
 
 @pytest.mark.usefixtures("fifo")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..spec import Annotations, ToolSpec, parameters
 
 PYTHON = ToolSpec(
@@ -31,3 +33,13 @@ def python_text(stdout: str, stderr: str, value: str | None, traceback: str | No
     """
     parts = [part.rstrip("\n") for part in (stdout, stderr, value, traceback) if part]
     return "\n".join(part for part in parts if part) or NO_OUTPUT
+
+
+def with_figures(text: str, sizes: Sequence[tuple[int, int]]) -> str:
+    """``text`` with a line for each figure that was drawn, (width, height) in pixels.
+
+    >>> with_figures("(no output)", [(640, 480)])
+    '[figure 1: 640x480 PNG]'
+    """
+    lines = [f"[figure {number}: {width}x{height} PNG]" for number, (width, height) in enumerate(sizes, start=1)]
+    return "\n".join(([] if lines and text == NO_OUTPUT else [text]) + lines)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from ..errors import SandboxUnavailable, ToolError
 from ..files.beneath import Root
+from ..interaction import Progress
 from ..sandbox.backend import Backend
-from ..spec import JsonObject, Tool, ToolContext, ToolResult
+from ..spec import JsonObject, Media, Tool, ToolContext, ToolResult
 from ..workspace import Session
-from .interpreter import Interpreter, Outcome
-from .spec import NO_OUTPUT, PYTHON, RESTARTED, STATE_KEPT, STATE_LOST, python_text
+from .artifacts import Listing, made
+from .interpreter import Idle, Interpreter, Listen, Outcome
+from .residents import Residents
+from .spec import NO_OUTPUT, PYTHON, RESTARTED, STATE_KEPT, STATE_LOST, python_text, with_figures
 
 log = logging.getLogger(__name__)
+_IDLE = Idle()
 _MARGIN = 5.0  # seconds of the tool's timeout that are left for stopping code and saying what it printed
 
 
@@ -23,19 +28,34 @@ class PythonTool(Tool):
     Args:
         backend: how to isolate, see `sandbox.probe`.
         timeout: seconds that one call's code may run.
+        idle: what happens to an interpreter between calls.
+        running: how many interpreters live at a time; for one more, the one that was idle for longest is ended.
     """
 
     spec = PYTHON
 
-    def __init__(self, backend: Backend, timeout: float = PYTHON.timeout - _MARGIN) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        timeout: float = PYTHON.timeout - _MARGIN,
+        *,
+        idle: Idle = _IDLE,
+        running: int = 256,
+    ) -> None:
         self._backend = backend
         self._timeout = timeout
+        self._idle = idle
+        self._residents = Residents(running)
 
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
         session = context.session
         session.touch()
+        interpreter, listing = self._interpreter(session), session.keep(Listing, lambda: Listing(session.files))
         try:
-            outcome = await self._interpreter(session).execute(arguments["code"], self._timeout)
+            await self._residents.admit(interpreter)
+            before = await listing.take()
+            outcome = await interpreter.execute(arguments["code"], self._timeout, self._listener(context))
+            after = await listing.take()
         except SandboxUnavailable as error:
             log.warning("a session's sandbox did not start: %s", error)  # may name host paths
             raise ToolError("Python could not be started. Try again, or go on without it.") from error
@@ -45,17 +65,33 @@ class PythonTool(Tool):
             text=self._text(outcome),
             is_error=outcome.status != "ok",
             state_lost=outcome.state_lost,
+            media=tuple(Media(figure.png, "image/png") for figure in outcome.figures),
+            files=made(before, after),
         )
+
+    def _listener(self, context: ToolContext) -> Listen | None:
+        report, began = context.report, time.monotonic()
+        if report is None:
+            return None
+
+        async def listen(output: str) -> None:
+            await report(Progress(time.monotonic() - began, self._timeout, output=output))
+
+        return listen
 
     def _interpreter(self, session: Session) -> Interpreter:
         async def over_quota(times: int) -> str | None:
             # As the server, not as the session's user: a directory without permissions must not hide its size.
             return await asyncio.to_thread(session.quota.excess, Root(session.files.fd), times)
 
-        return session.keep(Interpreter, lambda: Interpreter(self._backend, session.sandbox, over_quota=over_quota))
+        return session.keep(
+            Interpreter,
+            lambda: Interpreter(self._backend, session.sandbox, over_quota=over_quota, idle=self._idle),
+        )
 
     def _text(self, outcome: Outcome) -> str:
         text = python_text(outcome.stdout, outcome.stderr, outcome.value, outcome.traceback)
+        text = with_figures(text, [(figure.width, figure.height) for figure in outcome.figures])
         reason = self._reason(outcome)
         if reason:
             after = STATE_LOST if outcome.state_lost else STATE_KEPT
@@ -73,6 +109,8 @@ class PythonTool(Tool):
                 return "the code used too much memory and was killed."
             case "output-limit":
                 return "the code printed too much and was stopped."
+            case "cpu-limit":
+                return "the code used up the processor time of its session and was stopped."
             case "disk-limit":
                 return outcome.excess or "the code wrote too much to the workspace."
             case _:

@@ -17,7 +17,8 @@ from .answer import Answer
 from .output import Capture
 from .spec import SandboxSpec
 
-Limit = Literal["output-limit", "disk-limit"]
+Limit = Literal["output-limit", "disk-limit", "cpu-limit"]
+_NEWS = 1 << 16
 
 
 class Execution:
@@ -25,20 +26,27 @@ class Execution:
 
     Args:
         output_limit: bytes that it may print; ``limit`` is set when it prints more.
+        whole: bytes of each stream that are kept on disk when they are too many for a text. See :meth:`close`.
     """
 
-    def __init__(self, output_limit: int) -> None:
+    def __init__(self, output_limit: int, whole: int = 0) -> None:
         loop = asyncio.get_running_loop()
         self.nonce = secrets.token_hex(16)
-        self.stdout, self.stderr = Capture(), Capture()
+        self.stdout, self.stderr = Capture(whole), Capture(whole)
+        self.news = bytearray()  # printed since somebody last took it, up to a bound
         self.answer: asyncio.Future[Answer] = loop.create_future()
         self.limit: asyncio.Future[Limit] = loop.create_future()
         self._output_limit = output_limit
 
     def print(self, capture: Capture, data: bytes) -> None:
         capture.add(data)
+        self.news += data[: _NEWS - len(self.news)]
         if self.stdout.total + self.stderr.total > self._output_limit:
             self.hit("output-limit")
+
+    def close(self) -> None:
+        self.stdout.close()
+        self.stderr.close()
 
     def hit(self, limit: Limit) -> None:
         if not self.limit.done():

@@ -6,6 +6,8 @@ writable cgroup the per-process limits (rlimits) are all there is; :attr:`Cgroup
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import re
 import time
@@ -17,8 +19,10 @@ from .backend import Stats
 from .spec import Limits
 
 _GROUP = re.compile(r"agenthost-(\d+)-\d+")
+_NUMBERS = itertools.count(1)  # of this process: its name and one of these make a group's
 _LIMITING = ("memory", "pids")
 _WANTED = (*_LIMITING, "freezer", "cpuacct")  # the last two come with every group of v2
+_PATIENCE = 1.0  # seconds for the last processes of a group to end
 _FREEZING = 1.0  # seconds until a session that does not freeze is let go again
 
 
@@ -105,9 +109,9 @@ class SessionCgroup:
         return Stats(memory, processes, seconds)
 
     def close(self) -> None:
-        """Remove the groups; everything in them must have ended."""
+        """Remove the groups; everything in them must have ended, or be about to."""
         for folder in self.places:
-            _remove(folder)
+            _remove(folder, _PATIENCE)
 
     @staticmethod
     def _until(file: Path, sign: str) -> bool:
@@ -124,7 +128,6 @@ class Cgroups:
 
     def __init__(self, controllers: tuple[Controller, ...]) -> None:
         self._controllers = controllers
-        self._made = 0
 
     @property
     def controllers(self) -> tuple[str, ...]:
@@ -133,12 +136,12 @@ class Cgroups:
 
     def make(self, limits: Limits, names: tuple[str, ...] = _WANTED) -> SessionCgroup:
         """A new group with these of the controllers, as far as they can be used."""
-        self._made += 1
+        number = next(_NUMBERS)
         folders: dict[str, Path] = {}
         for controller in self._controllers:
             if controller.name not in names:
                 continue
-            folder = controller.parent / f"agenthost-{os.getpid()}-{self._made}"
+            folder = controller.parent / f"agenthost-{os.getpid()}-{number}"
             if folder not in folders.values():
                 folder.mkdir()
             folders[controller.name] = folder
@@ -231,6 +234,14 @@ def _number(folder: Path | None, *names: str) -> int | None:
     return None
 
 
-def _remove(folder: Path) -> None:
-    with suppress(OSError):  # busy when a process outlived its server: the next start tries again
-        folder.rmdir()
+def _remove(folder: Path, patience: float = 0.0) -> None:
+    """A process that outlives its server keeps its group busy: then the next start tries again."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                time.sleep(0.002)
+                continue
+        return

@@ -26,6 +26,7 @@ from .spec import MIB, SandboxSpec
 START_TIMEOUT = 20.0  # seconds; a loaded machine starts a sandbox in well under one
 
 _CHUNK = 1 << 16
+_WHOLE = 16 * MIB  # of each stream, kept for a file in the workspace
 _MESSAGES_LIMIT = 24 * MIB  # of control traffic in one execution: all figures that it may draw fit in
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
@@ -60,6 +61,7 @@ class LocalSandbox(Sandbox):
         self._execution = Execution(self._output_limit)  # of what is printed before the first cell: complaints
         self._idle = False
         self._frozen = False
+        self._freezing: asyncio.Future[bool] | None = None
         self._buffer = bytearray()
         self._messages = 0
         self._program_pid = 0
@@ -103,10 +105,10 @@ class LocalSandbox(Sandbox):
         return await self._start({"command": list(command)})
 
     async def _start(self, request: dict[str, Any]) -> Execution:
-        execution = self._execution = Execution(self._output_limit)
+        execution = self._execution = Execution(self._output_limit, _WHOLE)
         self._messages = 0
         self._idle = False
-        if self._frozen:
+        if self._frozen or self._freezing:
             await self.thaw()
         with suppress(OSError):  # the program is gone: `ended` says so
             await self._send({"id": execution.nonce, **request})
@@ -122,10 +124,15 @@ class LocalSandbox(Sandbox):
 
     async def freeze(self) -> bool:
         if not self._closed and not self._frozen:
-            self._frozen = await asyncio.to_thread(self._processes.freeze)
+            # Somebody who waits for it may be cancelled; the thread goes on, and nothing may overtake it.
+            self._freezing = asyncio.ensure_future(asyncio.to_thread(self._processes.freeze))
+            self._frozen = await asyncio.shield(self._freezing)
         return self._frozen
 
     async def thaw(self) -> None:
+        if self._freezing:
+            await self._freezing
+            self._freezing = None
         self._frozen = False
         if not self._closed:
             self._processes.thaw()
@@ -146,6 +153,8 @@ class LocalSandbox(Sandbox):
         if self._closed:
             return
         self._closed = True
+        if self._freezing:
+            await self._freezing
         for fd in (self._processes.control, self._processes.stdout, self._processes.stderr, self._end):
             self._loop.remove_reader(fd)
         os.close(self._end)

@@ -10,12 +10,25 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = "agenthost_inside"
+# fmt: off
 _MODULES = {  # in the order of their imports of each other
     "worker": ("tracebacks", "figures", "worker"),
     "mapped_launch": ("kernel", "mapped", "mapped_launch"),
     "box": ("kernel", "box"),
-    "zygote": ("kernel", "box", "mapped", "tracebacks", "figures", "worker", "session", "zygote"),
+    "zygote": (
+        "kernel",
+        "box",
+        "mapped",
+        "children",
+        "tracebacks",
+        "figures",
+        "worker",
+        "nursery",
+        "session",
+        "zygote",
+    ),
 }
+# fmt: on
 _START = """\
 import sys, types
 package = sys.modules[{package!r}] = types.ModuleType({package!r})

@@ -20,7 +20,7 @@ class Limits:
     processes: int = 64  # threads count
     open_files: int = 256
     file_size: int = 64 * MIB
-    cpu_seconds: int = 3600  # of each process
+    cpu_seconds: int = 3600  # of each process, and of all of one sandbox together where they can be counted
     temporary: int = 64 * MIB  # /tmp
     temporary_files: int = 4000
     shared_memory: int = 16 * MIB  # /dev/shm

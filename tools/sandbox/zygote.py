@@ -153,7 +153,7 @@ class Zygote(Backend):
         self._let_go = weakref.finalize(self, self._held.let_go)  # also when the server's process ends in good order
 
     def warm_up(self) -> None:
-        with suppress(SandboxUnavailable):  # the next `create` says why
+        with suppress(SandboxUnavailable, ZygoteGone):  # the next `create` says why
             self._alive()
             self._fill()
 
@@ -165,12 +165,20 @@ class Zygote(Backend):
             raise SandboxUnavailable("sandboxed code must not run as uid 0: give the session a user of its own")
         for attempt in (1, 2):
             process = self._alive()
-            embryo = self._take(spec)
+            try:
+                embryo = self._take(spec)
+            except ZygoteGone:
+                self._bury()
+                if attempt == 2:
+                    raise SandboxUnavailable("the sandbox did not start: its zygote ends at once") from None
+                continue
             try:
                 async with asyncio.timeout(START_TIMEOUT):
                     processes = await self._claim(embryo, spec)
             except (ZygoteGone, TimeoutError) as error:
                 await asyncio.to_thread(embryo.close)
+                if process.ending():
+                    self._bury()
                 if isinstance(error, TimeoutError) or attempt == 2:
                     said = process.complaint() or "it does not answer"
                     raise SandboxUnavailable(f"the sandbox did not start: {said}") from None
@@ -188,8 +196,7 @@ class Zygote(Backend):
         """The zygote, a new one when it has died or is old."""
         held = self._held
         if held.process and held.process.died():
-            held.process.close()
-            held.process = None
+            self._bury()
         if held.process is None:
             held.process = self._make()
         elif held.process.forks >= _RECYCLE_FORKS or time.monotonic() - held.process.born > _RECYCLE_SECONDS:
@@ -199,6 +206,11 @@ class Zygote(Backend):
                 held.process.close()
                 held.process, held.successor = held.successor, None
         return held.process
+
+    def _bury(self) -> None:
+        if self._held.process:
+            self._held.process.close()
+            self._held.process = None
 
     def _take(self, spec: SandboxSpec) -> Embryo:
         """One that waits for this user, or a new one."""
@@ -216,6 +228,7 @@ class Zygote(Backend):
         """Ask the zygote for one.
 
         Raises:
+            ZygoteGone: it has just died.
             SandboxUnavailable: it cannot be asked.
         """
         mapped = None
@@ -252,6 +265,8 @@ class Zygote(Backend):
             }
             try:
                 self._alive().fork(request, [far_server.fileno(), far_control.fileno(), far_stdout, far_stderr])
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise ZygoteGone from error
             except OSError as error:
                 raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
             ours.pop_all()
@@ -259,10 +274,15 @@ class Zygote(Backend):
 
     def _fill(self) -> None:
         """Let new ones be made for those that were taken, without waiting for them."""
-        with suppress(SandboxUnavailable, RuntimeError):
+        with suppress(SandboxUnavailable, ZygoteGone, RuntimeError):
             while sum(map(len, self._held.waiting.values())) < self._wanted:
                 identity = self._identities.reserve() if server_is_root() else None
-                embryo = self._new(identity)
+                try:
+                    embryo = self._new(identity)
+                except BaseException:
+                    if identity:
+                        self._identities.give_back(identity)
+                    raise
                 self._held.waiting.setdefault(identity, []).append(embryo)
                 if identity:
                     self._identities.offer(identity)

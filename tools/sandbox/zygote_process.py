@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -94,6 +95,14 @@ class ZygoteProcess:
 
     def died(self) -> bool:
         return self._process.poll() is not None
+
+    def ending(self) -> bool:
+        """Whether one of its two processes has died, and the other one follows or has done so."""
+        with suppress(OSError, ValueError):
+            poll = select.poll()
+            poll.register(self._requests, 0)
+            return bool(poll.poll(0)) or self.died()
+        return True
 
     def loaded(self) -> bool:
         """Whether all packages are loaded, so that forking takes no longer than it must."""

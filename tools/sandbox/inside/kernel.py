@@ -40,6 +40,11 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
+def join(pidfd: int, flags: int) -> None:
+    """Enter namespaces of another process; its pid namespace is for future children only."""
+    _check(_libc.setns(pidfd, flags), "setns")
+
+
 def make_private() -> None:
     """No mount made here is seen elsewhere, nor the other way round."""
     _check(_libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None), "mount --make-rprivate /")
@@ -115,12 +120,15 @@ def become_subreaper() -> None:
     _check(_prctl(_PR_SET_CHILD_SUBREAPER, 1), "prctl subreaper")
 
 
-def give_up_rights() -> None:
-    """No capability is left, and none comes back by running a program."""
+def gain_nothing() -> None:
+    """No capability comes from running a program any more. Those that this process has stay."""
     _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl no_new_privs")
     number = 0
     while _prctl(_PR_CAPBSET_DROP, number) == 0:
         number += 1
+
+
+def give_up_capabilities() -> None:
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     _check(_libc.syscall(_SYS_CAPSET[_machine], header, struct.pack("=6I", *[0] * 6)), "capset")
 

@@ -1,11 +1,12 @@
-"""A session's first processes, forked by the zygote: from its rights to none.
+"""Pid 1 of a session, forked by the zygote: from its rights to none.
 
 1. The forked process leaves the zygote's root, joins its control groups, becomes the session's user, makes the
    namespaces, forks pid 1 of the session, tells the server of it and ends.
-2. Pid 1 prepares the file system, forks the interpreter, says ``ready``, and both wait. They can wait in a pool: they
-   know their user, nothing else.
-3. The server's claim gives pid 1 a workspace and limits. It moves both into the new root for good. Each gives up all
-   rights; from then on the interpreter runs cells, and pid 1 reaps, and freezes the others when the server asks.
+2. Pid 1 prepares the file system, gets an interpreter from the nursery, says ``ready``, and both wait. They can wait in
+   a pool: they know their user, nothing else.
+3. The server's claim gives pid 1 a workspace and limits. It moves both into the new root for good and gives up its
+   rights, as the interpreter has done before; then that runs cells, and pid 1 reaps, and freezes the others when the
+   server asks.
 
 Pid 1 ends when the interpreter ends, or when the server is gone; the kernel then ends everything else inside.
 """
@@ -18,12 +19,12 @@ import resource
 import select
 import signal
 import socket
-import sys
 from contextlib import suppress
 from typing import Any
 
-from . import kernel, worker
+from . import kernel
 from .box import map_identity
+from .children import reaped, wake_on_child
 from .mapped import mount_mapped
 
 _NAMESPACES = (
@@ -41,17 +42,20 @@ class Session:
     Args:
         request: ``{"user": [uid, gid] or null, "cgroups": [path, ...], "mapped": {...} or null}``.
         fds: message socket to the server; control socket, stdout and stderr of the interpreter.
+        births: message socket to the nursery.
         program: the system call filter.
     """
 
-    def __init__(self, request: dict[str, Any], fds: list[int], program: bytes) -> None:
+    def __init__(self, request: dict[str, Any], fds: list[int], births: socket.socket, program: bytes) -> None:
         server, *self.streams = fds
         self.request = request
         self.server = socket.socket(fileno=server)
+        self.births = births
         self.program = program
 
     def begin(self) -> None:
         """Never returns."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which leaves pid 1 alone; Python's handler would end it
         try:
             self.leave_zygote()
             pid = os.fork()
@@ -59,8 +63,8 @@ class Session:
                 self.tell({"pid": pid}, [os.pidfd_open(pid)])
                 os._exit(0)
             self.prepare()
-            self.fork_interpreter()
-            self.tell({"ready": True}, [os.pidfd_open(self.interpreter)])
+            self.interpreter = self.get_interpreter()
+            self.tell({"ready": True}, [self.interpreter])
             self.claim()
             self.supervise()
         except BaseException as error:
@@ -99,46 +103,25 @@ class Session:
         kernel.attach(kernel.clone_tree("/box", recursive=True), "/box")
         kernel.mount("proc", "/box/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         kernel.bind("/box/proc/sys", "/box/proc/sys", kernel.ATTR_RDONLY)
+        kernel.gain_nothing()
 
-    def fork_interpreter(self) -> None:
-        self.woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        go, self.say_go = os.pipe2(os.O_CLOEXEC)
-        set_up, say_set_up = os.pipe2(os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        self.interpreter = os.fork()
-        if self.interpreter == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for fd in (self.server.detach(), self.woken, wake, self.say_go, set_up):
-                os.close(fd)
-            self.interpret(say_set_up, go)
-        for fd in (go, say_set_up, *self.streams):
+    def get_interpreter(self) -> int:
+        """A pidfd of it. When there is no nursery any more, end in silence: the server then asks a new zygote."""
+        self.link, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        birth = {"cgroups": self.request["cgroups"], "user": self.request["user"] is not None}
+        fds = [os.pidfd_open(os.getpid()), far.fileno(), *self.streams]
+        try:
+            socket.send_fds(self.births, [json.dumps(birth).encode()], fds)
+        except OSError:
+            os._exit(1)
+        self.births.close()
+        far.close()
+        for fd in (fds[0], *self.streams):
             os.close(fd)
-        if not os.read(set_up, 1):
-            raise OSError("the interpreter ended")
-        os.close(set_up)
-
-    def interpret(self, say_set_up: int, go: int) -> None:
-        """Become the interpreter: its own streams, nothing that would be the same in all sessions."""
-        control, stdout, stderr = self.streams
-        os.setsid()
-        os.dup2(os.open("/box/dev/null", os.O_RDONLY), 0)
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        random = sys.modules.get("numpy.random")
-        if random is not None:
-            random.seed()  # type: ignore[attr-defined]
-        loop = worker.Loop(socket.socket(fileno=control))
-        loop.rehearse()
-        os.write(say_set_up, b"+")
-        if not os.read(go, 1):
-            os._exit(0)
-        os.chdir("/workspace")
-        kernel.give_up_rights()
-        kernel.filter_calls(self.program)
-        loop.run()
-        os._exit(0)
+        _, born, _, _ = socket.recv_fds(self.link, 64, 1)
+        if not born:
+            os._exit(1)
+        return born[0]
 
     def claim(self) -> None:
         """Wait for the server's word and do what it says. Without a word, end."""
@@ -155,22 +138,25 @@ class Session:
         kernel.pivot_root(".", ".")  # for the interpreter too: it shares the mount namespace
         kernel.detach(".")
         os.chdir("/")
-        kernel.give_up_rights()
-        kernel.filter_calls(self.program)
+        kernel.give_up_capabilities()
         kernel.set_dumpable(False)  # the session's code must not write to this process's memory
-        os.write(self.say_go, b"+")
-        os.close(self.say_go)
+        self.link.send(b"go")
+        self.link.close()
+        kernel.filter_calls(self.program)
 
     def supervise(self) -> None:
         """Reap, freeze and thaw, until the interpreter or the server is gone."""
+        woken = wake_on_child()
         poll = select.poll()
-        poll.register(self.server, select.POLLIN)
-        poll.register(self.woken, select.POLLIN)
+        for fd in (self.server.fileno(), self.interpreter, woken):
+            poll.register(fd, select.POLLIN)
         while True:
+            reaped()  # also those that ended before
             ready = [fd for fd, _ in poll.poll()]
-            if self.woken in ready:
-                os.read(self.woken, 4096)
-                self.reap()
+            if woken in ready:
+                os.read(woken, 4096)
+            if self.interpreter in ready:
+                os._exit(0)
             if self.server.fileno() in ready:
                 word = self.server.recv(64)
                 if not word:
@@ -183,12 +169,6 @@ class Session:
         with suppress(ProcessLookupError):  # all but this process, and none outside the namespace
             os.kill(-1, signal.SIGSTOP if word == b"freeze" else signal.SIGCONT)
         return b"{}"
-
-    def reap(self) -> None:
-        with suppress(ChildProcessError):
-            while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                if pid == self.interpreter:
-                    os._exit(0)
 
 
 def usage() -> dict[str, float]:

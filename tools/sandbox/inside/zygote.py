@@ -1,26 +1,24 @@
-"""The zygote: one single-threaded Python with the heavy packages loaded, that forks a process for each session.
+"""The zygote: two single-threaded Pythons that fork a session's processes, both started by `box.py`.
 
-It reads requests from its one socket, a JSON message and four descriptors each, until the server is gone. On the first
-descriptor the session's first process answers (see `session.py`); the zygote itself never does.
-It holds no secret: everything in its memory is in the memory of every session.
+The first, with nothing loaded, is quick to fork: it makes the session's namespaces and its pid 1 (`session.py`). The
+second has the heavy packages loaded and forks the interpreter right into them (`nursery.py`), so that only one fork for
+each session has to copy that much memory.
+
+This file is the first. It reads requests from its one socket, a JSON message and four descriptors each, until the
+server is gone. On the first descriptor the session's pid 1 answers; the zygote itself never does. It holds no secret:
+everything in its memory is in the memory of every session.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import importlib
-import io
 import json
 import os
 import select
-import signal
 import socket
 import sys
-import warnings
 
-from . import kernel
-from .box import PACKAGES
+from . import kernel, nursery
+from .children import forget_children, reaped, wake_on_child
 from .session import Session
 
 _MESSAGE = 1 << 16
@@ -29,38 +27,21 @@ _MESSAGE = 1 << 16
 def main(arguments: list[str]) -> None:
     config = json.loads(arguments[-1])
     sys.dont_write_bytecode = True
-    sys.path.append(PACKAGES)
-    preload(config["preload"])
-    if len(os.listdir("proc/self/task")) != 1:  # the working directory is the host's root
-        sys.exit("a preloaded package has started a thread: sessions cannot be forked")
-    kernel.detach("/tmp")  # sessions have their own
-    kernel.become_subreaper()
-    gc.collect()
-    gc.freeze()
     requests = socket.socket(fileno=config["socket"])
-    requests.send(b"loaded")
-    serve(requests, bytes.fromhex(config["filter"]))
+    program = bytes.fromhex(config["filter"])
+    births, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loader = os.fork()
+    if loader == 0:
+        births.close()
+        nursery.main(config["preload"], far, program, requests)
+        return
+    far.close()
+    kernel.become_subreaper()
+    serve(requests, births, program, loader)
 
 
-def preload(names: list[str]) -> None:
-    """Import what is there, and draw one figure, which fills matplotlib's font cache."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in names:
-            with contextlib.suppress(Exception):  # a broken package is the session's business
-                importlib.import_module(name)
-        pyplot = sys.modules.get("matplotlib.pyplot")
-        if pyplot is not None:
-            with contextlib.suppress(Exception):
-                pyplot.figure().add_subplot().set_title("title")  # type: ignore[attr-defined]
-                pyplot.savefig(io.BytesIO(), format="png")  # type: ignore[attr-defined]
-                pyplot.close("all")  # type: ignore[attr-defined]
-
-
-def serve(requests: socket.socket, program: bytes) -> None:
-    woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+def serve(requests: socket.socket, births: socket.socket, program: bytes, loader: int) -> None:
+    woken = wake_on_child()
     poll = select.poll()
     poll.register(requests, select.POLLIN)
     poll.register(woken, select.POLLIN)
@@ -68,7 +49,8 @@ def serve(requests: socket.socket, program: bytes) -> None:
         ready = [fd for fd, _ in poll.poll()]
         if woken in ready:
             os.read(woken, 4096)
-            reap()
+            if loader in reaped():
+                sys.exit("the process with the packages ended")
         if requests.fileno() not in ready:
             continue
         message, fds, _, _ = socket.recv_fds(requests, _MESSAGE, 4)
@@ -76,17 +58,7 @@ def serve(requests: socket.socket, program: bytes) -> None:
             return
         if os.fork() == 0:
             requests.close()
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.close(woken)
-            os.close(wake)
-            Session(json.loads(message), fds, program).begin()
+            forget_children(woken)
+            Session(json.loads(message), fds, births, program).begin()
         for fd in fds:
             os.close(fd)
-
-
-def reap() -> None:
-    """Take note of every ended child: first processes of sessions, and what forked them."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass

@@ -1,0 +1,55 @@
+"""Which files of the workspace a call has made or changed."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import stat
+from contextlib import suppress
+
+from ..files.beneath import Root
+from ..files.walk import walk
+from ..spec import FileLink
+
+SHOWN = 50
+_QUICK = 200  # entries that are looked at without leaving the event loop, in a fraction of a millisecond
+_MOST = 10_000  # in larger workspaces nothing is reported
+
+State = tuple[int, int, int]  # inode, size, time of the last change in nanoseconds
+
+
+class Listing:
+    """The regular files of a workspace, to be compared with those at another time."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._quick = True
+
+    async def take(self) -> dict[str, State] | None:
+        """Every regular file by its path; None when there are too many."""
+        files = self._scan(_QUICK) if self._quick else None
+        self._quick = files is not None
+        return files if self._quick else await asyncio.to_thread(self._scan, _MOST)
+
+    async def close(self) -> None:
+        """It lives as long as its session, whose descriptor it uses, and holds nothing of its own."""
+
+    def _scan(self, most: int) -> dict[str, State] | None:
+        files: dict[str, State] = {}
+        with suppress(OSError):
+            for count, (path, entry) in enumerate(walk(self._root), start=1):
+                if count > most:
+                    return None
+                with suppress(OSError):  # gone meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        files[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+        return files
+
+
+def made(before: dict[str, State] | None, after: dict[str, State] | None) -> tuple[FileLink, ...]:
+    """The files that are new or different, in the order of their names, at most ``SHOWN``."""
+    if before is None or after is None:
+        return ()
+    paths = sorted(path for path, state in after.items() if before.get(path) != state)[:SHOWN]
+    return tuple(FileLink(path, mimetypes.guess_type(path)[0], after[path][1]) for path in paths)
