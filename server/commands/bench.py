@@ -13,6 +13,7 @@ BENCHMARKS = {
     "serve": ("agenthost.server.bench.serve", "a running server under concurrent requests"),
     "agent": ("agenthost.server.bench.agent", "an agent's waits: cold start, second turn, steps with tools"),
     "files": ("agenthost.server.bench.files", "whether file tools can be led out of a workspace by racing links"),
+    "tools": ("agenthost.tools.bench.sandboxes", "the code interpreter's sandboxes, beside ipykernel"),
     "offline": ("agenthost.engine.bench.offline", "throughput of the engine alone"),
     "single": ("agenthost.engine.bench.single", "decode speed of one stream, beside transformers"),
     "batch": ("agenthost.engine.bench.batch", "what batching brings over one stream"),

@@ -199,7 +199,7 @@ async def interpreter_pid(run, session) -> int:
 
 def program_pid(interpreter: Interpreter) -> int:
     assert isinstance(interpreter._sandbox, LocalSandbox)
-    return interpreter._sandbox._program_pid
+    return interpreter._sandbox.program_pid
 
 
 async def test_no_descriptor_of_the_server_leaks(run, tmp_path):

@@ -365,7 +365,7 @@ async def test_idle_interpreters_are_frozen_and_go_on_with_the_next_call(backend
     await interpreter.execute(f"{COUNT}threading.Thread(target=count, daemon=True).start()", 10)
     sandbox = interpreter._sandbox
     assert isinstance(sandbox, LocalSandbox)
-    await until(lambda: psutil.Process(sandbox._program_pid).status() == psutil.STATUS_STOPPED)
+    await until(lambda: psutil.Process(sandbox.program_pid).status() == psutil.STATUS_STOPPED)
     outcome = await interpreter.execute("n", 10)
     assert (outcome.status, outcome.state_lost) == ("ok", False)
     assert int(outcome.value or 0) > 0

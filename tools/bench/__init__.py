@@ -1,1 +1,1 @@
-"""What `agenthost bench` measures of the tools. Nothing here reports: that is the front's."""
+"""Measurements of the tools, behind ``agenthost bench``."""

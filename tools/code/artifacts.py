@@ -31,6 +31,10 @@ class Listing:
         self._quick = files is not None
         return files if self._quick else await asyncio.to_thread(self._scan, _MOST)
 
+    def small(self) -> bool:
+        """Whether there is so little now that looking at all of it takes no time worth a thread."""
+        return self._scan(_QUICK) is not None
+
     async def close(self) -> None:
         """It lives as long as its session, whose descriptor it uses, and holds nothing of its own."""
 

@@ -50,7 +50,8 @@ class PythonTool(Tool):
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
         session = context.session
         session.touch()
-        interpreter, listing = self._interpreter(session), session.keep(Listing, lambda: Listing(session.files))
+        listing = session.keep(Listing, lambda: Listing(session.files))
+        interpreter = self._interpreter(session, listing)
         try:
             await self._residents.admit(interpreter)
             before = await listing.take()
@@ -79,10 +80,13 @@ class PythonTool(Tool):
 
         return listen
 
-    def _interpreter(self, session: Session) -> Interpreter:
+    def _interpreter(self, session: Session, listing: Listing) -> Interpreter:
         async def over_quota(times: int) -> str | None:
             # As the server, not as the session's user: a directory without permissions must not hide its size.
-            return await asyncio.to_thread(session.quota.excess, Root(session.files.fd), times)
+            root = Root(session.files.fd)
+            if listing.small():
+                return session.quota.excess(root, times)
+            return await asyncio.to_thread(session.quota.excess, root, times)
 
         return session.keep(
             Interpreter,

@@ -64,7 +64,7 @@ class LocalSandbox(Sandbox):
         self._freezing: asyncio.Future[bool] | None = None
         self._buffer = bytearray()
         self._messages = 0
-        self._program_pid = 0
+        self.program_pid = 0
         self._closed = False
         self._end = processes.end()
         try:
@@ -87,13 +87,13 @@ class LocalSandbox(Sandbox):
             await self._send({"id": execution.nonce, "rlimits": rlimits})
         events = {execution.answer, self.ended}
         await asyncio.wait(events, timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-        if not execution.answer.done() or not self._program_pid:
+        if not execution.answer.done() or not self.program_pid:
             self._drain()
             silence = "it ended" if self.ended.done() else f"no answer within {START_TIMEOUT:g} seconds"
             complaint = execution.stderr.text().strip() or self._processes.complaint() or silence
             raise SandboxUnavailable(f"the sandbox did not start: {complaint[-500:]}")
         try:
-            self._processes.settle(self._program_pid)
+            self._processes.settle(self.program_pid)
         except OSError as error:  # it has ended already
             raise SandboxUnavailable(f"the sandbox could not be limited: {error}") from error
         self._idle = True
@@ -206,11 +206,11 @@ class LocalSandbox(Sandbox):
             self._loop.remove_reader(self._processes.control)
             self.kill()
             return
-        if not self._program_pid:
+        if not self.program_pid:
             # The kernel vouches for the sender's pid. Only the program has run so far, none of the session's code.
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-                    self._program_pid = _CREDENTIALS.unpack(content)[0]
+                    self.program_pid = _CREDENTIALS.unpack(content)[0]
         self._buffer += data
         if b"\n" in data:
             *lines, self._buffer = self._buffer.split(b"\n")

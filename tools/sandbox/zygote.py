@@ -29,6 +29,7 @@ from .zygote_process import ZygoteGone, ZygoteProcess
 
 _MESSAGE = 1 << 16
 _RECYCLE_FORKS, _RECYCLE_SECONDS = 1000, 3600.0  # sessions of one zygote share hash seed and address layout
+_REFILL_AFTER = 0.02  # seconds
 _LIMITS = Limits()
 
 
@@ -58,7 +59,7 @@ class Embryo:
             SandboxUnavailable: it said why it cannot go on.
         """
         loop = asyncio.get_running_loop()
-        while True:
+        while self.program < 0:
             try:
                 data, fds, _, _ = socket.recv_fds(self.server, _MESSAGE, 1)
             except BlockingIOError:
@@ -75,7 +76,6 @@ class Embryo:
                 (self.init,) = fds
             if "ready" in message:
                 (self.program,) = fds
-                return
 
     def close(self, timeout: float = 1.0) -> None:
         """Let them end unclaimed. Blocks for a moment, until the groups can be removed."""
@@ -145,6 +145,7 @@ class Zygote(Backend):
         identities: IdentityPool = IDENTITIES,
     ) -> None:
         self.python = interpreter.host
+        self.interpreter = interpreter
         self._cgroups = cgroups
         self._wanted = ready
         self._identities = identities
@@ -159,6 +160,20 @@ class Zygote(Backend):
 
     def close(self) -> None:
         self._held.let_go()
+
+    def keep_ready(self, count: int) -> None:
+        """Change how many sandboxes wait from now on."""
+        self._wanted = count
+
+    async def wait_ready(self) -> None:
+        """Until all that should wait do."""
+        self._fill()
+        for embryo in [one for embryos in self._held.waiting.values() for one in embryos]:
+            await embryo.ready()
+
+    def pids(self) -> list[int]:
+        """The zygote's own processes."""
+        return self._held.process.pids() if self._held.process else []
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
         if (server_is_root() and spec.user is None) or (spec.user is not None and spec.user.uid == 0):
@@ -186,10 +201,9 @@ class Zygote(Backend):
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(embryo.close))
                 raise
-            try:
-                return await start_local(processes, spec)
-            finally:
-                self._fill()
+            # After this start, which it would slow down.
+            asyncio.get_running_loop().call_later(_REFILL_AFTER, self._refill)
+            return await start_local(processes, spec)
         raise AssertionError("unreachable")
 
     def _alive(self) -> ZygoteProcess:
@@ -219,7 +233,7 @@ class Zygote(Backend):
             embryo = waiting.pop(0)
             if embryo.identity:
                 self._identities.used(embryo.identity)
-            if embryo.confinement:
+            if embryo.confinement and spec.limits != _LIMITS:
                 embryo.confinement.limit(spec.limits)
             return embryo
         return self._new(spec.user, spec)
@@ -271,6 +285,10 @@ class Zygote(Backend):
                 raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
             ours.pop_all()
         return Embryo(server, control, stdout, stderr, confinement, user)
+
+    def _refill(self) -> None:
+        if self._held.process:  # not closed meanwhile
+            self._fill()
 
     def _fill(self) -> None:
         """Let new ones be made for those that were taken, without waiting for them."""

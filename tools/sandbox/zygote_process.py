@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ..errors import SandboxUnavailable
@@ -110,6 +111,13 @@ class ZygoteProcess:
             with suppress(OSError):
                 self._loaded = bool(self._requests.recv(16, socket.MSG_DONTWAIT))
         return self._loaded
+
+    def pids(self) -> list[int]:
+        with suppress(OSError):
+            pid = self._process.pid
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            return [pid, *map(int, children[:1])]  # the first is the one with the packages, the others are sessions'
+        return []
 
     def complaint(self) -> str:
         """The end of what it wrote to stderr."""
