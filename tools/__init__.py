@@ -34,6 +34,7 @@ __all__ = [
     "SandboxUnavailable",
     "Session",
     "Sessions",
+    "TooManySessions",
     "Tool",
     "ToolContext",
     "ToolError",

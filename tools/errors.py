@@ -24,5 +24,9 @@ class WorkspaceError(Exception):
     """A workspace cannot be used as asked; the message says why and what to do. For the user, not for the model."""
 
 
+class TooManySessions(WorkspaceError):
+    """This caller has as many sessions as it may have. For the user: close some, or wait until they expire."""
+
+
 class UnknownSession(LookupError):
     """No such session for this caller: it never existed, is somebody else's, was closed, or expired."""

@@ -7,6 +7,7 @@ tools: they hang what must live as long as the session (an interpreter, a browse
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import secrets
@@ -18,12 +19,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
-from .errors import UnknownSession, WorkspaceError
+from . import records
+from .errors import TooManySessions, UnknownSession, WorkspaceError
 from .files.beneath import Root
 from .files.remove import remove_tree
 from .files.usage import Quota
 from .files.walk import OPEN_DIRECTORY
-from .sandbox.identity import IDENTITIES, server_is_root
+from .records import Record
+from .sandbox.identity import IDENTITIES, Identity, server_is_root
 from .sandbox.placement import Placement, place_directory, place_temporary
 from .sandbox.spec import Limits, SandboxSpec
 
@@ -36,6 +39,7 @@ class Resource(Protocol):
 
 log = logging.getLogger(__name__)
 _LIMITS, _QUOTA = Limits(), Quota()
+_NOTE_INTERVAL = 30.0  # seconds between two notes on disk that a session was used
 R = TypeVar("R", bound=Resource)
 
 
@@ -61,6 +65,8 @@ class Session:
     created: float = field(default_factory=time.time)
     last_used: float = field(default_factory=time.time)
     _resources: dict[type, Resource] = field(default_factory=dict)
+    _note_use: Callable[[], None] | None = None  # tells the store, which a restarted server reads
+    _noted: float = 0.0
 
     @property
     def workspace(self) -> Path:
@@ -70,6 +76,9 @@ class Session:
     def touch(self) -> None:
         """Note that the session was used just now."""
         self.last_used = time.time()
+        if self._note_use and self.last_used - self._noted > _NOTE_INTERVAL:
+            self._noted = self.last_used
+            self._note_use()
 
     def expired(self, now: float) -> bool:
         return self.ttl is not None and now - self.last_used > self.ttl
@@ -95,17 +104,21 @@ class _Place:
 
     home: str  # the session's own directory, a name below the store's
     placement: Placement
+    lasting: bool = False  # it is written down, and outlives a server with a named root
 
 
 class Sessions:
     """Makes, finds and closes sessions. An async context manager: leaving it closes all.
 
     Args:
-        root: directory for workspaces, made when missing; None for a temporary one that goes away at the end. The
-            sandbox's users must be able to reach it, so a root server cannot keep it below a private home.
+        root: directory for workspaces, made when missing and this server's alone; None for a temporary one that goes
+            away at the end. In a named one, workspaces outlive the server until they expire: the next one finds the
+            sessions again. The sandbox's users must be able to reach it, so a root server cannot keep it below a
+            private home.
         ttl: seconds after its last use at which a session may be closed; None for never.
         limits: of each session's sandbox.
         quota: of each temporary workspace; of a given directory only the free disk space is looked after.
+        per_owner: how many sessions one caller may have at a time.
     """
 
     def __init__(
@@ -115,7 +128,9 @@ class Sessions:
         ttl: float | None = 1200.0,
         limits: Limits = _LIMITS,
         quota: Quota = _QUOTA,
+        per_owner: int = 1000,
     ) -> None:
+        self._per_owner = per_owner
         self._wanted_root = root
         self._ttl = ttl
         self._limits = limits
@@ -129,11 +144,21 @@ class Sessions:
     async def __aenter__(self) -> Self:
         self._root = _prepare_root(self._wanted_root)
         self._root_fd = os.open(self._root, OPEN_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._root_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._root_fd)
+            raise WorkspaceError(f"another server keeps its workspaces in {self._root}. Choose another one.") from None
+        if self._wanted_root is not None:
+            await asyncio.to_thread(self._find_again)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for session in list(self._sessions.values()):
-            await self._end(session)
+            if self._wanted_root is not None and self._places[session.id].lasting:
+                await self._leave(session)
+            else:
+                await self._end(session)
         os.close(self._root_fd)
         if self._wanted_root is None and self._root:
             with suppress(OSError):  # a workspace that could not be removed is in it
@@ -145,8 +170,13 @@ class Sessions:
 
         Raises:
             WorkspaceError: ``directory`` cannot be used.
+            TooManySessions: the owner has enough of them.
         """
         await self.expire()
+        if sum(session.owner == owner for session in self._sessions.values()) >= self._per_owner:
+            raise TooManySessions(
+                f"there are {self._per_owner} open sessions already. Close some, or wait until they expire."
+            )
         return await asyncio.to_thread(self._create, owner, directory)
 
     def get(self, session_id: str, owner: str = "local") -> Session:
@@ -193,13 +223,68 @@ class Sessions:
         except BaseException:
             remove_tree(self._root_fd, home)
             raise
-        files = Root(fd, placement.files_as)
-        # A directory with the user's own files in it is not counted.
-        quota = self._quota if directory is None else replace(self._quota, bytes=None, entries=None)
-        session = Session(secrets.token_urlsafe(24), owner, self._ttl, files, placement.sandbox, quota)
-        self._sessions[session.id] = session
-        self._places[session.id] = _Place(home, placement)
+        session = Session(
+            secrets.token_urlsafe(24),
+            owner,
+            self._ttl,
+            Root(fd, placement.files_as),
+            placement.sandbox,
+            # A directory with the user's own files in it is not counted.
+            self._quota if directory is None else replace(self._quota, bytes=None, entries=None),
+        )
+        lasting = self._wanted_root is not None and directory is None
+        if lasting:
+            user = placement.sandbox.user
+            record = Record(session.id, owner, session.created, user.uid if user else None)
+            records.write(self._root_fd, home, record)
+        self._add(session, _Place(home, placement, lasting))
         return session
+
+    def _add(self, session: Session, place: _Place) -> None:
+        self._sessions[session.id] = session
+        self._places[session.id] = place
+        if place.lasting:
+            session._note_use = lambda: records.note_use(self._root_fd, place.home)
+
+    def _find_again(self) -> None:
+        """Take up the sessions of an earlier server; remove what has expired and what nobody could reach any more."""
+        assert self._root
+        for home in records.homes(self._root_fd):
+            found = records.read(self._root_fd, home)
+            if found is None or (self._ttl is not None and time.time() - found[1] > self._ttl):
+                with suppress(OSError):
+                    remove_tree(self._root_fd, home)
+                continue
+            record, last_used = found
+            if server_is_root() != (record.uid is not None):
+                log.warning("the workspace %s was made by a server with other rights: left alone", home)
+                continue
+            user = Identity(record.uid, record.uid) if record.uid is not None else None
+            workspace = self._root / home / "workspace"
+            try:
+                fd = os.open(workspace, OPEN_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError as error:
+                log.warning("the workspace %s cannot be opened: %s", home, error)
+                continue
+            if user:
+                self._pool.claim(user)
+            placement = Placement(SandboxSpec(workspace, user, limits=self._limits), user, user)
+            session = Session(
+                record.id, record.owner, self._ttl, Root(fd, user), placement.sandbox, self._quota,
+                created=record.created, last_used=last_used,
+            )  # fmt: skip
+            self._add(session, _Place(home, placement, lasting=True))
+
+    async def _leave(self, session: Session) -> None:
+        """Stop what runs in a session and let go of it; its workspace stays for the next server."""
+        self._sessions.pop(session.id)
+        place = self._places.pop(session.id)
+        try:
+            await session.close()
+        finally:
+            os.close(session.files.fd)
+            if place.placement.session_user:
+                self._pool.give_back(place.placement.session_user)
 
     async def _end(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agenthost.tools import Sessions, ToolContext, UnknownSession, WorkspaceError
+from agenthost.tools import Sessions, ToolContext, TooManySessions, UnknownSession, WorkspaceError
+from agenthost.tools.files.remove import remove_tree
 from agenthost.tools.sandbox import placement
-from agenthost.tools.sandbox.identity import IdentityPool, _mapped_uids, acting_as
+from agenthost.tools.sandbox.identity import IDENTITIES, IdentityPool, _mapped_uids, acting_as
 
 pytestmark = pytest.mark.anyio
 AS_ROOT = os.geteuid() == 0
@@ -136,13 +138,88 @@ async def test_directories_that_cannot_be_workspaces(sessions, tmp_path):
             await sessions.create(directory=directory)
 
 
-async def test_a_named_root_is_kept_and_emptied(passable):
+@pytest.fixture
+def root(passable: Path) -> Iterator[Path]:
+    """A named directory for workspaces, removed at the end with what is in it."""
+    yield passable / "workspaces"
+    fd = os.open(passable, os.O_RDONLY)
+    remove_tree(fd, "workspaces")
+    os.close(fd)
+
+
+async def test_a_restarted_server_finds_its_sessions_and_their_files(offer, root):
+    async with Sessions(root) as sessions:
+        session = await sessions.create(owner="anna")
+        await offer.registry.call("python", {"code": "x = 1; open('f', 'w').write('kept')"}, ToolContext(session))
+        other = await sessions.create(owner="ben")
+        await sessions.close(other.id, "ben")
+    async with Sessions(root) as sessions:
+        assert len(sessions) == 1
+        found = sessions.get(session.id, "anna")
+        with pytest.raises(UnknownSession):
+            sessions.get(session.id, "ben")
+        assert (found.created, found.sandbox.user) == (session.created, session.sandbox.user)
+        result = await offer.registry.call(
+            "python", {"code": "open('f', 'a').write('!'); open('f').read(), 'x' in globals()"}, ToolContext(found)
+        )
+        assert result.text == "('kept!', False)"
+        await sessions.close(session.id, "anna")
+        assert os.listdir(root) == []
+
+
+async def test_what_expired_or_nobody_knows_is_removed_at_the_next_start(root):
+    async with Sessions(root) as sessions:
+        for _ in range(2):
+            await sessions.create()
+    homes = sorted(root.iterdir())
+    os.utime(homes[0] / "session.json", (0, 0))
+    (homes[1] / "session.json").write_text("{}")
+    (root / "mine.txt").touch()
+    async with Sessions(root) as sessions:
+        assert len(sessions) == 0
+    assert os.listdir(root) == ["mine.txt"]
+
+
+async def test_use_of_a_session_is_noted_for_the_next_server(root):
+    async with Sessions(root) as sessions:
+        session = await sessions.create()
+        os.utime(session.workspace.parent / "session.json", (0, 0))
+        session.touch()
+    async with Sessions(root) as sessions:
+        assert time.time() - sessions.get(session.id).last_used < 100
+
+
+async def test_users_of_sessions_found_again_are_taken(root):
+    async with Sessions(root) as sessions:
+        session = await sessions.create()
+    async with Sessions(root) as sessions:
+        assert session.sandbox.user is None or session.sandbox.user.uid in IDENTITIES._taken
+
+
+async def test_two_servers_do_not_share_a_root(root):
+    async with Sessions(root):
+        with pytest.raises(WorkspaceError, match="another server"):
+            async with Sessions(root):
+                pass
+
+
+async def test_a_caller_has_so_many_sessions_and_no_more():
+    async with Sessions(per_owner=2) as sessions:
+        mine = [await sessions.create("anna") for _ in range(2)]
+        with pytest.raises(TooManySessions, match="2 open sessions"):
+            await sessions.create("anna")
+        await sessions.create("ben")
+        await sessions.close(mine[0].id, "anna")
+        await sessions.create("anna")
+
+
+async def test_a_root_that_is_missing_is_made(passable):
     root = passable / "new" / "workspaces"
     (passable / "new").mkdir(mode=0o711)
     async with Sessions(root) as sessions:
         session = await sessions.create()
         assert session.workspace.is_relative_to(root)
-    assert list(root.iterdir()) == []
+        await sessions.close(session.id)
     root.rmdir()
     root.parent.rmdir()
 
