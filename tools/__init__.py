@@ -10,7 +10,14 @@ This room knows nothing of HTTP or models.
 
 from .browser.browsing import Browsing
 from .browser.config import BrowserConfig
-from .errors import BrowserUnavailable, SandboxUnavailable, ToolError, UnknownSession, WorkspaceError
+from .errors import (
+    BrowserUnavailable,
+    SandboxUnavailable,
+    TooManySessions,
+    ToolError,
+    UnknownSession,
+    WorkspaceError,
+)
 from .interaction import Progress, Question, Reply
 from .offer import Offer, default_tools
 from .sandbox.probe import Verdict, probe

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from agenthost.tools import Limits, Sessions, Verdict, probe
+from agenthost.tools import Limits, Sessions, ToolContext, Verdict, probe
 from agenthost.tools.code.interpreter import Interpreter
 from agenthost.tools.errors import SandboxUnavailable
 from agenthost.tools.files.usage import Quota
@@ -422,6 +422,46 @@ async def test_a_sandbox_never_starts_as_root(backend: Backend, tmp_path, monkey
         monkeypatch.setattr(module, "server_is_root", lambda: True)
     with pytest.raises(SandboxUnavailable, match="uid 0"):
         await backend.create(SandboxSpec(tmp_path, None))
+
+
+async def test_a_frozen_sandbox_ends_when_it_is_closed(backend: Backend, session):
+    """On cgroup v1 what was killed while it was frozen is there until it is thawed."""
+    sandbox = await backend.create(session.sandbox)
+    assert isinstance(sandbox, LocalSandbox)
+    execution = await sandbox.exec_code("import subprocess; subprocess.Popen(['sleep', '1000']); None", 1)
+    await execution.answer
+    inside = beside(sandbox.program_pid)
+    assert len(inside) >= 2
+    assert await sandbox.freeze()
+    await sandbox.close()
+    _, alive = psutil.wait_procs(inside, timeout=5)
+    assert not alive
+
+
+async def test_abstract_sockets_of_one_session_are_not_anothers(offer, sessions):
+    listen = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('\\0meet'); s.listen(); 'listening'"
+    connect = "import socket; c = socket.socket(socket.AF_UNIX); c.connect('\\0meet')"
+    one, other = [ToolContext(await sessions.create()) for _ in range(2)]
+    assert (await offer.registry.call("python", {"code": listen}, one)).text == "'listening'"
+    assert not (await offer.registry.call("python", {"code": connect}, one)).is_error
+    assert "ConnectionRefusedError" in (await offer.registry.call("python", {"code": connect}, other)).text
+
+
+async def test_links_in_the_workspace_lead_the_host_nowhere(backend: Backend, session):
+    sandbox = await backend.create(session.sandbox)
+    code = """
+import os
+for name, target in {"sysctl": "/proc/sys/kernel/core_pattern", "up": "../../../etc/passwd", "self": "/proc/self/root",
+                     "own": "/workspace/real", "dev": "/dev/null"}.items():
+    os.symlink(target, name)
+open("real", "w").write("mine")"""
+    await (await sandbox.exec_code(code, 1)).answer
+    for name in ("sysctl", "up", "self", "self/etc/passwd", "dev", "/etc/passwd", "../workspace/real"):
+        for flags in (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY | os.O_CREAT):
+            with pytest.raises(OSError, match="Errno"):
+                os.close(sandbox.open(name, flags))
+    os.close(sandbox.open("real", os.O_RDWR))
+    await sandbox.close()
 
 
 def test_a_sandbox_does_not_outlive_a_server_that_is_killed():
