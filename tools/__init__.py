@@ -13,8 +13,8 @@ from .browser.config import BrowserConfig
 from .errors import (
     BrowserUnavailable,
     SandboxUnavailable,
-    TooManySessions,
     ToolError,
+    TooManySessions,
     UnknownSession,
     WorkspaceError,
 )

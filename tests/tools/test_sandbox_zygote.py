@@ -151,7 +151,7 @@ async def test_nothing_of_the_host_is_behind_the_root(zygote, sessions):
     sandbox = await zygote.create(session.sandbox)
     code = """
 import os
-sorted({name for way in ("/..", "/../..", "/proc/self/root/..", "/proc/self/cwd/../..") for name in os.listdir(way)}
+sorted({name for way in ("/..", "/../..", "/proc/self/cwd/../..") for name in os.listdir(way)}
     & {"host", "box", "home", "root", "var", "sys", "run", "srv"})"""
     assert await value(sandbox, code) == "[]"
     assert await value(sandbox, "len(open('/proc/self/mountinfo').read().split('/host'))") == "1"
