@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := setup
-.PHONY: help setup setup-dev system demo test test-all lint format clean
+.PHONY: help setup setup-dev system system-dev demo test test-all lint format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ help:  ## this list
 setup: system $(VENV)/.runtime  ## install what `agenthost` needs: .venv, and Debian packages for the sandbox
 	@echo 'Ready. Try `make demo`, or `. $(BIN)/activate` and `agenthost serve`.'
 
-setup-dev: system $(VENV)/.dev  ## the same, with what tests and lint need
+setup-dev: system system-dev $(VENV)/.dev  ## the same, with what tests and lint need
 
 demo: system $(VENV)/.runtime  ## an agent solves three tasks: the embedded model, real tools, no download of a model
 	@$(BIN)/python examples/demo.py
@@ -55,6 +55,10 @@ system:
 	command -v rg >/dev/null || missing="$$missing ripgrep"; \
 	[ -z "$$missing" ] || .ci/debian $$missing
 
+# A real browser, for the tests of the tools that use one.
+system-dev:
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || .ci/debian chromium-headless-shell
+
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \
 		echo 'Python 3.11 or newer is needed and none was found. On Debian 12 or newer: sudo apt-get install python3 python3-venv'; \
@@ -73,7 +77,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo 'Installing what tests and lint need ...'
-	@$(PIP_INSTALL) --editable '.[dev]'
+	@$(PIP_INSTALL) --editable '.[browser,dev]'
 	@mkdir -p .ns/agenthost  # links by which pyright finds the packages under their installed names
 	@for room in engine server tools; do ln -sfn ../../$$room .ns/agenthost/$$room; done
 	@touch $@

@@ -133,6 +133,11 @@ def _browser(parser: argparse.ArgumentParser) -> None:
         "--browser", choices=["off", "text", "chromium"],
         help="open web pages: as text over HTTP, or in headless Chromium (default: text with a search, else off)",
     )  # fmt: skip
+    group.add_argument(
+        "--browser-control",
+        action="store_true",
+        help="also offer the browser_* tools, which click and type in Chromium",
+    )
     group.add_argument("--search-index", metavar="DIR", help="search this folder of documents; needs no network")
     group.add_argument("--search-url", metavar="URL", help="search by this SearXNG server")
     group.add_argument("--brave-key", metavar="KEY", help="search by Brave (better in AGENTHOST_BRAVE_KEY)")

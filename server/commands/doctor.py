@@ -67,6 +67,7 @@ def findings() -> Iterator[Finding]:
     yield _memory()
     yield from _tools()
     yield _ripgrep()
+    yield _chromium()
     yield _model()
     yield _disk()
 
@@ -130,6 +131,20 @@ def _ripgrep() -> Finding:
     if path is None:
         return Finding("ripgrep", "limited", "not found; the grep tool is off", "apt install ripgrep")
     return Finding("ripgrep", "ok", path)
+
+
+def _chromium() -> Finding:
+    from ...tools.browser.chromium.launch import find
+    from ...tools.errors import BrowserUnavailable
+
+    try:
+        found = find()
+    except BrowserUnavailable as error:
+        what, _, advice = str(error).partition(": " if "pip" in str(error) else ". ")
+        return Finding("Chromium", "limited", f"{what}; pages are read without a browser", advice.strip())
+    if not found.isolated:
+        return Finding("Chromium", "limited", f"{found.program}, without a network namespace", "apt install bubblewrap")
+    return Finding("Chromium", "ok", f"{found.program}, in a network namespace of its own")
 
 
 def _model() -> Finding:

@@ -9,8 +9,14 @@ from typing import Self
 
 from ..egress.connect import Egress, Resolver, system_resolver
 from ..egress.policy import EgressPolicy, rules
+from ..egress.proxy import EgressProxy
 from ..errors import BrowserUnavailable
 from ..spec import Tool, ToolContext
+from ..workspace import Session
+from .chromium.acting import acting_tools
+from .chromium.launch import find
+from .chromium.shared import SharedBrowser
+from .chromium.tabs import Tabs
 from .config import BrowserConfig
 from .reader import PageReader
 from .reading import Find, Open, Search
@@ -41,6 +47,7 @@ class Browsing:
         self._config = config
         self._resolver = resolver
         self._reader = PageReader()
+        self._shared: SharedBrowser | None = None
         self._index: DocumentIndex | None = None
         self._stack = AsyncExitStack()
 
@@ -54,13 +61,16 @@ class Browsing:
         except (ValueError, OSError) as error:
             await self._stack.aclose()
             raise BrowserUnavailable(str(error)) from error
+        shared = await self._chromium()
         reading: list[Tool] = [Open(self._session), Find(self._session)]
         if search:
             self._stack.push_async_callback(search.close)
             self.tools = (Search(search, self._session), *reading)
         elif self._config.browser != "off":
             self.tools = tuple(reading)
-            self.missing = ("The search tool is off: give it --search-url, --search-index or a search service's key.",)
+            self.missing += ("The search tool is off: give it --search-url, --search-index or a search service's key.",)
+        if shared and self._config.browser_control:
+            self.tools += tuple(acting_tools(self._tabs))
         return self
 
     async def __aexit__(
@@ -81,9 +91,33 @@ class Browsing:
             return self._index
         return None
 
+    async def _chromium(self) -> SharedBrowser | None:
+        """The shared browser, if it is wanted and can be had."""
+        if self._config.browser != "chromium" and not self._config.browser_control:
+            return None
+        try:
+            installation = find()
+        except BrowserUnavailable as error:
+            self.missing += (f"Pages are read without a browser: {error}",)
+            return None
+        proxy = await self._stack.enter_async_context(EgressProxy())
+        self._shared = SharedBrowser(installation, proxy)
+        self._stack.push_async_callback(self._shared.close)
+        return self._shared
+
+    def _tabs(self, context: ToolContext) -> Tabs:
+        """The session's tabs. They and its pages share one way out."""
+        assert self._shared
+        shared, egress, session = self._shared, self._session(context).egress, context.session
+        return session.keep(Tabs, lambda: Tabs(shared, egress, session))
+
     def _session(self, context: ToolContext) -> WebSession:
         session = context.session
         session.touch()
-        return session.keep(
-            WebSession, lambda: WebSession(Egress(self._policy, self._resolver), self._reader, self._index)
-        )
+        return session.keep(WebSession, lambda: self._new(session))
+
+    def _new(self, session: Session) -> WebSession:
+        egress = Egress(self._policy, self._resolver)
+        shared = self._shared if self._config.browser == "chromium" else None
+        tabs = session.keep(Tabs, lambda: Tabs(shared, egress, session)) if shared else None
+        return WebSession(egress, self._reader, self._index, tabs)

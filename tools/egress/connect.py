@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 from anyio.lowlevel import RunVar
 
+from .addresses import Address
 from .errors import OverBudget, Unreachable
 from .policy import EgressPolicy
 from .stream import CountedStream
@@ -72,18 +73,26 @@ class Egress:
         Raises:
             Refused, Unreachable, OverBudget: the connection is not made.
         """
-        self.count(0)
-        self.policy.check_host(host, port)
-        addresses = [ipaddress.ip_address(text) for text in await self._resolve(host, port)]
-        for address in addresses:
-            self.policy.check_address(host, port, address)
-        for address in addresses[:_MOST_ADDRESSES]:
+        for address in (await self.addresses(host, port))[:_MOST_ADDRESSES]:
             try:
                 with anyio.fail_after(_CONNECT_SECONDS):
                     return CountedStream(await anyio.connect_tcp(str(address), port), self.count)
             except (OSError, TimeoutError):
                 continue
         raise Unreachable(f"{host} does not answer on port {port}. Check the address, or try another page.")
+
+    async def addresses(self, host: str, port: int) -> list[Address]:
+        """Where a host is, if it may be connected to at all of these addresses.
+
+        Raises:
+            Refused, Unreachable, OverBudget: it may not, or is nowhere.
+        """
+        self.count(0)
+        self.policy.check_host(host, port)
+        found = [ipaddress.ip_address(text) for text in await self._resolve(host, port)]
+        for address in found:
+            self.policy.check_address(host, port, address)
+        return found
 
     async def _resolve(self, host: str, port: int) -> Sequence[str]:
         try:

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -33,6 +33,12 @@ class Caller:
         return await self.registry.call(name, arguments, ToolContext(self.session))
 
 
+@pytest.fixture
+def caller(session: Session) -> Callable[[Browsing], Caller]:
+    """Calls the tools of something entered already."""
+    return lambda browsing: Caller(Registry.of(browsing.tools), session)
+
+
 @dataclass
 class Visit:
     method: str
@@ -55,6 +61,10 @@ class Site:
         """Speak TLS from now on."""
         assert self.server
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+
+    def clear(self) -> None:
+        self.pages.clear()
+        self.visits.clear()
 
     @property
     def url(self) -> str:
@@ -118,9 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    """A site on 127.0.0.1."""
+@contextmanager
+def running() -> Iterator[Site]:
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.site = Site(server.server_address[1], server=server)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -133,6 +142,20 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture
+def site() -> Iterator[Site]:
+    """A site on 127.0.0.1."""
+    with running() as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def lasting_site() -> Iterator[Site]:
+    """The same for all tests of a module, as long as something that may reach it."""
+    with running() as site:
+        yield site
+
+
+@pytest.fixture
 async def browse(site: Site, session: Session) -> AsyncIterator[Browse]:
     """``await browse(**configuration)`` gives ``call(tool, **arguments)``, with the site allowed."""
     async with AsyncExitStack() as stack:
@@ -141,9 +164,7 @@ async def browse(site: Site, session: Session) -> AsyncIterator[Browse]:
             config = BrowserConfig(**{"browser": "text", "allow_host": (site.rule,), **configuration})
             browsing = await stack.enter_async_context(Browsing(config, resolver))
             stack.push_async_callback(session.close)
-            registry = Registry.of(browsing.tools)
-
-            return Caller(registry, session)
+            return Caller(Registry.of(browsing.tools), session)
 
         yield start
 

@@ -122,7 +122,7 @@ class DocumentIndex(SearchBackend):
     def _files(self) -> dict[str, str]:
         """Documents below the folder: what changes when they change, by path."""
         found: dict[str, str] = {}
-        for path, entry in walk(self._root, skip=lambda path: "/." in f"/{path}"):
+        for path, entry in walk(self._root, skip=lambda path, _: "/." in f"/{path}"):
             if _kind(path) and entry.is_file(follow_symlinks=False):
                 status = entry.stat(follow_symlinks=False)
                 found[path] = f"{status.st_mtime_ns} {status.st_size} {status.st_ino}"

@@ -1,0 +1,171 @@
+"""How Chromium is started: never as root, with an empty environment, its own sandbox on.
+
+Where bubblewrap works it gets a network namespace of its own, whose only way out are the doors of the egress proxy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import BrowserUnavailable
+from ...sandbox.identity import Identity, IdentityPool, server_is_root
+from . import inside
+
+PORT = 3128  # of the bridge inside
+_PROGRAMS = ("chromium-headless-shell", "chromium")
+_LARGEST_FILE = 256 << 20
+_SHARED_MEMORY = 512 << 20
+_FLAGS = (
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--no-first-run",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+)
+_SYSTEM_FILES = ("/etc/fonts", "/etc/ssl", "/etc/chromium.d", "/etc/alternatives", "/etc/ld.so.cache")
+_SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What there is to start.
+
+    Args:
+        bwrap, python: for the network namespace; both None if it cannot be had.
+    """
+
+    program: str
+    bwrap: str | None
+    python: str | None
+
+    @property
+    def isolated(self) -> bool:
+        return self.bwrap is not None and self.python is not None
+
+
+def find() -> Installation:
+    """Look for Chromium and what drives it.
+
+    Raises:
+        BrowserUnavailable: something is missing; the message says what to install.
+    """
+    path = os.environ.get("PATH", os.defpath) + ":/usr/bin"
+    program = next((found for name in _PROGRAMS if (found := shutil.which(name, path=path))), None)
+    if program is None:
+        raise BrowserUnavailable(
+            "Chromium is missing. Install it: `apt install chromium-headless-shell` (Debian), or `chromium`."
+        )
+    if importlib.util.find_spec("playwright") is None:
+        raise BrowserUnavailable("playwright is missing, which drives Chromium: `pip install 'agenthost[browser]'`.")
+    python = "/usr/bin/python3"
+    bwrap = shutil.which("bwrap", path=path)
+    if bwrap is None or not os.access(python, os.X_OK):
+        return Installation(program, None, None)
+    return Installation(program, bwrap, python)
+
+
+@dataclass
+class Place:
+    """The folder that a browser and the server share: doors to the proxy, the launcher, downloads.
+
+    Attributes:
+        user: who the browser runs as; None for the server's own user.
+    """
+
+    installation: Installation
+    user: Identity | None = field(default_factory=lambda: IdentityPool().take() if server_is_root() else None)
+    _folder: tempfile.TemporaryDirectory[str] = field(
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix="agenthost-chromium-")
+    )
+
+    def __post_init__(self) -> None:
+        self.root.chmod(0o711)  # its user passes through
+        for folder in (self.doors, self.downloads):
+            folder.mkdir(mode=0o711)
+        if self.user:
+            os.chown(self.downloads, self.user.uid, self.user.gid)
+        self.downloads.chmod(0o700)
+        (self.root / "inside.py").write_text(Path(inside.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+        (self.root / "inside.py").chmod(0o644)
+        self.launcher.write_text(_LAUNCHER.format(python=sys.executable, user=self._ids(), command=self._command()))
+        self.launcher.chmod(0o700)
+
+    @property
+    def root(self) -> Path:
+        return Path(self._folder.name)
+
+    @property
+    def doors(self) -> Path:
+        return self.root / "doors"
+
+    @property
+    def downloads(self) -> Path:
+        return self.root / "downloads"
+
+    @property
+    def launcher(self) -> Path:
+        """What playwright starts."""
+        return self.root / "launch"
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    def _ids(self) -> tuple[int, int] | None:
+        return (self.user.uid, self.user.gid) if self.user else None
+
+    def _command(self) -> list[str]:
+        place = self.installation
+        if place.bwrap is None or place.python is None:
+            return ["/usr/bin/env", "-i", "HOME=/tmp", "PATH=/usr/bin:/bin", place.program]
+        bridge = [place.python, "-I", "-S", "/run/inside.py", "/run/doors", str(PORT), place.program]
+        return [place.bwrap, *self._walls(), "--", *bridge]
+
+    def _walls(self) -> list[str]:
+        walls = ["--unshare-user", "--unshare-net", "--unshare-ipc", "--unshare-pid", "--unshare-uts"]
+        walls += ["--uid", "1000", "--gid", "1000", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "browser"]
+        walls += ["--ro-bind", "/usr", "/usr"]
+        for path in map(Path, _SYSTEM_LINKS):
+            if path.is_symlink():
+                walls += ["--symlink", os.readlink(path), str(path)]
+            elif path.is_dir():
+                walls += ["--ro-bind", str(path), str(path)]
+        for file in _SYSTEM_FILES:
+            walls += ["--ro-bind-try", file, file]
+        # Not --disable-userns: Chromium's own sandbox is made of them.
+        walls += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+        for folder in ("/tmp", "/dev/shm"):
+            walls += ["--size", str(_SHARED_MEMORY), "--tmpfs", folder]
+        walls += ["--tmpfs", "/run", "--ro-bind", str(self.doors), "/run/doors"]
+        walls += ["--ro-bind", str(self.root / "inside.py"), "/run/inside.py"]
+        walls += ["--bind", str(self.downloads), str(self.downloads), "--chdir", "/tmp", "--clearenv"]
+        for name, value in {"HOME": "/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}.items():
+            walls += ["--setenv", name, value]
+        return walls
+
+
+def arguments(installation: Installation) -> list[str]:
+    """Chromium's flags."""
+    # Inside, /dev/shm is of a size that we set; outside it may be tiny, as in containers.
+    return [*_FLAGS] if installation.isolated else [*_FLAGS, "--disable-dev-shm-usage"]
+
+
+# A program of its own, because what playwright starts has playwright's rights and environment.
+_LAUNCHER = """#!{python} -IS
+import os, resource, sys
+user = {user}
+if user:
+    os.setgroups([])
+    os.setresgid(*[user[1]] * 3)
+    os.setresuid(*[user[0]] * 3)
+for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, LARGEST)):
+    resource.setrlimit(limit, (value, value))
+command = {command}
+os.execve(command[0], command + sys.argv[1:], {{}})
+""".replace("LARGEST", str(_LARGEST_FILE))
