@@ -229,7 +229,7 @@ async def _find_file(request: Request, container_id: str, file_id: str) -> tuple
 def _files(root: Root, container_id: str) -> list[JsonObject]:
     """All regular files of a workspace that are not hidden, oldest first."""
     found = []
-    for path, entry in walk(root, skip=lambda path: path.rpartition("/")[2].startswith(".")):
+    for path, entry in walk(root, skip=lambda path, _: path.rpartition("/")[2].startswith(".")):
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError:

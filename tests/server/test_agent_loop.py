@@ -11,6 +11,7 @@ from agenthost.server.agent.dispatch import cap
 from agenthost.server.agent.events import Answer, CallFinished, CallStarted, Failed, StepFinished, Text
 from agenthost.server.agent.plan import Limits
 from agenthost.server.chat.model import ChatModel
+from agenthost.tools import Session
 from agenthost.tools.spec import Annotations, Registry, Tool, ToolContext, ToolResult, ToolSpec, parameters
 
 NUMBER: Any = {"type": "integer"}
@@ -58,7 +59,7 @@ class World:
         self.script[:] = script
         if not hasattr(self, "agent"):
             info = await self.engine.ready()
-            context = cast(ToolContext, None)  # these tools use no session
+            context = ToolContext(cast(Session, None))  # these tools use no session
             self.agent = Agent(self.engine, self.model, info, self.tools, context, **self.options)
         async with self.agent.run(task) as events:
             return [event async for event in events]
@@ -195,7 +196,7 @@ def test_leaving_early_stops_the_tool(world):
     async def leave():
         agent.script[:] = [call("f")]
         info = await agent.engine.ready()
-        running = Agent(agent.engine, agent.model, info, agent.tools, cast(ToolContext, None))
+        running = Agent(agent.engine, agent.model, info, agent.tools, ToolContext(cast(Session, None)))
         async with running.run("go") as events:
             async for event in events:
                 if isinstance(event, CallStarted):
@@ -213,7 +214,7 @@ def test_leaving_early_stops_the_model(world):
         agent.engine.gate = asyncio.Event().wait
         agent.script[:] = ["an answer without end"]
         info = await agent.engine.ready()
-        running = Agent(agent.engine, agent.model, info, agent.tools, cast(ToolContext, None))
+        running = Agent(agent.engine, agent.model, info, agent.tools, ToolContext(cast(Session, None)))
         async with running.run("go") as events:
             await anext(aiter(events))
 
