@@ -122,7 +122,8 @@ def test_walks_do_not_follow_links(root, ws, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["", " ", "\0", "a\0b", "\ud800", "/etc/passwd", "/workspace2/x", "a" * 256, "a/" * 2100, "é" * 128]
+    "path",
+    ["", " ", "\0", "a\0b", "\ud800", "a\udcff", "/etc/passwd", "/workspace2/x", "a" * 256, "a/" * 2100, "é" * 128],
 )
 def test_paths_that_are_none_are_refused_before_the_kernel(path):
     with pytest.raises(ToolError):

@@ -151,6 +151,26 @@ async def test_many_files_at_once_and_a_failure_between(call):
     assert (await call("read_multiple_files", paths=["a"] * 101)).is_error
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("read_text_file", {"path": "\udcff"}),
+        ("read_multiple_files", {"paths": ["\udcff", "a\ud800"]}),
+        ("create_directory", {"path": "\udcff"}),
+        ("move_file", {"source": "\udcff", "destination": "x"}),
+        ("write_file", {"path": "x", "content": "x", "ifVersion": "\ud800"}),
+        ("write_file", {"path": "x", "content": "\ud800"}),
+        ("apply_patch", {"patch": "*** Begin Patch\n\ud800\n*** End Patch"}),
+        ("apply_patch", {"patch": "*** Begin Patch\n*** Add File: \udcff\n*** End Patch"}),
+        ("glob", {"pattern": "\ud800"}),
+        ("grep", {"pattern": "\ud800"}),
+    ],
+)
+async def test_answers_are_valid_unicode_whatever_the_arguments(call, ws, tool, arguments):
+    assert (await call(tool, **arguments)).text.encode()
+    assert os.listdir(ws) == []
+
+
 async def test_images_and_sounds_come_as_media_by_what_they_are(call, ws):
     (ws / "picture.txt").write_bytes(PNG)
     result = await call("read_media_file", path="picture.txt")

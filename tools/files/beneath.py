@@ -96,7 +96,7 @@ def clean(path: str) -> str:
         raise ToolError(specs.outside(shown))
     parts = [part for part in path.split("/") if part not in ("", ".")]
     try:
-        sizes = [len(os.fsencode(part)) for part in parts]
+        sizes = [len(part.encode()) for part in parts]  # strictly: lone surrogates would break what shows the path
     except UnicodeEncodeError:
         raise ToolError("the path is not valid Unicode text. Use another name.") from None
     if any(size > _LONGEST_NAME for size in sizes) or sum(sizes) + len(sizes) > _LONGEST_PATH:

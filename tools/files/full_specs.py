@@ -33,6 +33,7 @@ _VERSIONED: JsonObject = {
 }
 _IF_VERSION: JsonObject = {
     "type": "string",
+    "pattern": "^[0-9a-f]{12}$",
     "description": "Only if the file is still in this version, as get_file_info tells it",
 }
 _PAGES: JsonObject = {

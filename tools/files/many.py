@@ -7,7 +7,7 @@ from ..spec import JsonObject, Tool, ToolContext, ToolResult, failure
 from .beneath import Root, clean
 from .full_specs import READ_MULTIPLE_FILES
 from .lines import read_lines
-from .result import content, in_thread, versions
+from .result import content, in_thread, printable, versions
 from .specs import EMPTY_FILE
 from .text import SHOWN
 from .versions import Versions
@@ -38,10 +38,10 @@ def read_many(root: Root, known: Versions, paths: list[str]) -> str:
             text = text.rstrip("\n") or EMPTY_FILE
         except ToolError as error:
             text, status = failure(str(error)).text, None
-        part = f"{path}:\n{text}"
+        part = f"{printable(path)}:\n{text}"
         size += len(part)
         if size > SHOWN and parts:
-            left = ", ".join(paths[number:])
+            left = ", ".join(map(printable, paths[number:]))
             parts.append(f"[... not shown, since the result would be too long: {left}. Read them with another call.]")
             break
         parts.append(part)

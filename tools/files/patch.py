@@ -49,6 +49,10 @@ def apply_patch(root: Root, known: Versions, patch: str, quota: Quota, *, dry_ru
     Raises:
         ToolError: the patch cannot be read, or some part of it does not fit its file. Then nothing has changed.
     """
+    try:
+        patch.encode()
+    except UnicodeEncodeError:
+        raise ToolError("the patch is not valid Unicode text: it has lone surrogates. Remove them.") from None
     files = parse(patch)
     if len(files) > _MOST:
         raise ToolError(f"the patch changes {len(files)} files, more than {_MOST}. Split it.")
