@@ -59,7 +59,7 @@ class Embryo:
             SandboxUnavailable: it said why it cannot go on.
         """
         loop = asyncio.get_running_loop()
-        while self.program < 0:
+        while self.init < 0 or self.program < 0:  # two processes tell of them, in any order
             try:
                 data, fds, _, _ = socket.recv_fds(self.server, _MESSAGE, 1)
             except BlockingIOError:
@@ -72,22 +72,22 @@ class Embryo:
             message = json.loads(data)
             if "problem" in message:
                 raise SandboxUnavailable(f"the sandbox did not start: {message['problem']}")
-            if "pid" in message:
-                (self.init,) = fds
-            if "ready" in message:
-                (self.program,) = fds
+            self._note(message, fds)
+
+    def _note(self, message: dict[str, Any], fds: list[int]) -> None:
+        if "pid" in message:
+            (self.init,) = fds
+        if "ready" in message:
+            (self.program,) = fds
 
     def close(self, timeout: float = 1.0) -> None:
         """Let them end unclaimed. Blocks for a moment, until the groups can be removed."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             while self.init < 0 or self.program < 0:  # news of them may be there unread
                 data, fds, _, _ = socket.recv_fds(self.server, _MESSAGE, 1)
                 if not data:
                     break
-                if fds and self.init < 0:
-                    (self.init,) = fds
-                elif fds:
-                    (self.program,) = fds
+                self._note(json.loads(data), fds)
         self.server.close()
         self.control.close()
         if self.init >= 0:
