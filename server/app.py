@@ -11,6 +11,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ..engine import AsyncEngine
 from . import operations
+from .anthropic import messages
+from .anthropic.schemas import CountRequest, MessagesRequest
 from .config import ServerConfig
 from .hands import Hands
 from .http import body
@@ -20,14 +22,14 @@ from .http.measure import Measured
 from .http.names import hosts_for
 from .http.request_id import RequestIds
 from .observe.metrics import Metrics
-from .openai import chat, conversations, errors, files, models
+from .openai import chat, completions, conversations, errors, files, models
 from .openai import containers as container_routes
 from .openai.containers import ContainerRequest, ContainerService, FileRequest
 from .openai.conversations import ConversationRequest, ConversationUpdate, ItemsRequest
 from .openai.responses import routes as response_routes
 from .openai.responses.schemas import InputRequest, ResponseRequest
 from .openai.responses.service import ResponseService
-from .openai.schemas import ChatRequest
+from .openai.schemas import ChatRequest, CompletionRequest
 from .served import ServedModel
 from .state import State
 
@@ -49,6 +51,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         names=config.served_model_name,
         template=config.chat_template,
         format=config.tool_call_parser,
+        reasoning=config.reasoning_parser,
         engine=engine,
     )
 
@@ -70,6 +73,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
 
     app = FastAPI(title="agenthost", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.served = served
+    app.state.sse_keep_alive = config.sse_keep_alive_interval
     app.state.hands = hands
     app.state.kept = kept
     app.state.metrics = metrics
@@ -77,13 +81,15 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     app.state.containers = containers
     app.state.responses = responses
     for router in (
-        chat.router, response_routes.router, conversations.router, files.router, container_routes.router, models.router,
+        chat.router, completions.router, messages.router, response_routes.router, conversations.router, files.router,
+        container_routes.router, models.router,
         operations.router,
     ):  # fmt: skip
         app.include_router(router)
     errors.install(app)
     body.describe(
-        app, ChatRequest, ResponseRequest, InputRequest, ConversationRequest, ConversationUpdate, ItemsRequest,
+        app, ChatRequest, CompletionRequest, MessagesRequest, CountRequest, ResponseRequest, InputRequest,
+        ConversationRequest, ConversationUpdate, ItemsRequest,
         ContainerRequest, FileRequest, operations.TokenizeRequest, operations.DetokenizeRequest,
     )  # fmt: skip
     if config.allowed_origins:

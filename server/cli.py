@@ -86,6 +86,9 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         help="keys share no cached prefixes, whose timing tells",
     )
     limits.add_argument("--max-body-bytes", type=int, metavar="N", help="largest request body (default 32 MiB)")
+    limits.add_argument(
+        "--sse-keep-alive-interval", type=float, metavar="S", help="comment in a silent stream (default 15 s; 0: never)"
+    )
     limits.add_argument("--drain-seconds", type=int, metavar="S", help="for what runs at SIGTERM (default 30)")
     state = parser.add_argument_group("what is kept")
     state.add_argument("--state-dir", metavar="DIR", help="database and files (default ~/.local/state/agenthost)")
@@ -98,6 +101,9 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     chat.add_argument("--served-model-name", nargs="+", metavar="NAME", help="what clients may call the model")
     chat.add_argument("--chat-template", metavar="FILE", help="instead of the model's own template")
     chat.add_argument("--tool-call-parser", metavar="NAME", help="tool-call format (default: from the template)")
+    chat.add_argument(
+        "--reasoning-parser", metavar="NAME", help="marks of the model's thoughts: a name, or 'OPEN,CLOSE' (likewise)"
+    )
     _engine(parser)
     _browser(parser)
     other = parser.add_argument_group("other")

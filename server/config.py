@@ -37,6 +37,7 @@ class ServerConfig(BaseModel):
         allowed_hosts: further Host header names; ``*`` for any.
         allowed_origins: web origins whose pages may call.
         max_body_bytes: the largest request body.
+        sse_keep_alive_interval: seconds without an event after which a stream gets a comment; 0 for never.
         drain_seconds: how long requests may go on when the server is told to stop.
         audit_log: a file for a line about every call of a hosted tool.
         state_dir: where responses, conversations and files are kept; None for a temporary place.
@@ -44,6 +45,7 @@ class ServerConfig(BaseModel):
         retention_days: after how many days responses go; 0 keeps them.
         chat_template: a file with a chat template, or the template itself.
         tool_call_parser: the tool-call format, when the template does not show it.
+        reasoning_parser: how the model marks its thoughts, likewise.
         engine: the engine's configuration.
         browsing: the browser tools' configuration.
     """
@@ -62,6 +64,7 @@ class ServerConfig(BaseModel):
     allowed_hosts: Words = ()
     allowed_origins: Words = ()
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    sse_keep_alive_interval: Annotated[float, Field(ge=0)] = 15.0
     drain_seconds: Annotated[int, Field(ge=0)] = 30
     audit_log: str | None = None
     state_dir: str | None = None
@@ -69,6 +72,7 @@ class ServerConfig(BaseModel):
     retention_days: Annotated[float, Field(ge=0)] = 30
     chat_template: str | None = None
     tool_call_parser: str | None = None
+    reasoning_parser: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     engine: EngineConfig = EngineConfig()
     browsing: BrowserConfig = BrowserConfig()

@@ -29,6 +29,7 @@ class ServedModel:
         names: what clients may call the model; the first one is what answers say. By default the configured name.
         template: a chat template (file or text) instead of the model's own.
         format: a tool-call format's name instead of the one the template shows.
+        reasoning: likewise for the marks around thoughts.
 
     Attributes:
         started: set once loading has begun, which is when :meth:`ready` can be awaited.
@@ -43,6 +44,7 @@ class ServedModel:
         names: tuple[str, ...] = (),
         template: str | None = None,
         format: str | None = None,
+        reasoning: str | None = None,
         engine: AsyncEngine | None = None,
     ) -> None:
         self.config = config
@@ -55,6 +57,7 @@ class ServedModel:
         self._cache_epoch = 0
         self._template = template
         self._format = format
+        self._reasoning = reasoning
         self._loaded: asyncio.Task[tuple[ChatModel, EngineInfo]] | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,4 +119,6 @@ class ServedModel:
 
     def _load_chat(self) -> ChatModel:
         folder, tokenizer = resolve_model(self.config.model), self.engine.tokenizer
-        return ChatModel.load(folder, tokenizer, template=self._template, format=self._format)
+        return ChatModel.load(
+            folder, tokenizer, template=self._template, format=self._format, reasoning_format=self._reasoning
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .detokenizer import IncrementalDetokenizer
-from .stream import Piece, TextStream
+from .stream import Piece, StopScanner, TextStream
 from .tokenizer import Tokenizer
 
-__all__ = ["IncrementalDetokenizer", "Piece", "TextStream", "Tokenizer"]
+__all__ = ["IncrementalDetokenizer", "Piece", "StopScanner", "TextStream", "Tokenizer"]

@@ -52,51 +52,67 @@ class TextStream:
         self._detokenizer = IncrementalDetokenizer(
             tokenizer.pieces, tokenizer.special_ids if skip_special_tokens else frozenset()
         )
-        # Longest first, so that the first to match at a character is the one that counts.
-        self._matchers = [_Matcher(text) for text in sorted(set(stop), key=len, reverse=True)]
-        self._include_stop = include_stop
-        self._held = ""
-        self._stop: str | None = None
+        self._stops = StopScanner(stop, include_stop=include_stop)
 
     @property
     def stop(self) -> str | None:
         """The stop string that ended the output, or None."""
-        return self._stop
+        return self._stops.found
 
     def push(self, token_ids: Sequence[int]) -> Piece:
         """Take the next tokens. After the stop, everything is ignored."""
-        if not self._matchers:
+        if not self._stops.strings:
             return Piece(self._detokenizer.push(token_ids), len(token_ids), None)
         pieces: list[str] = []
         taken = 0
         for token in token_ids:
-            if self._stop is not None:
+            if self.stop is not None:
                 break
-            pieces.append(self._scan(self._detokenizer.push((token,))))
+            pieces.append(self._stops.scan(self._detokenizer.push((token,))))
             taken += 1
-        return Piece("".join(pieces), taken, self._stop)
+        return Piece("".join(pieces), taken, self.stop)
 
     def finish(self) -> Piece:
         """The text that was held back, once the output has ended without a stop string."""
-        if self._stop is not None:
-            return Piece("", 0, self._stop)
-        text = self._scan(self._detokenizer.finish())
-        held, self._held = self._held, ""
-        return Piece(text + held, 0, self._stop)
+        if self.stop is not None:
+            return Piece("", 0, self.stop)
+        text = self._stops.scan(self._detokenizer.finish())
+        return Piece(text + self._stops.flush(), 0, self.stop)
 
-    def _scan(self, text: str) -> str:
-        """Move the matchers over ``text`` and give what may be shown."""
+
+class StopScanner:
+    """Text in, text out up to the first of the ``strings`` to be completed; ``found`` is that string, or None."""
+
+    def __init__(self, strings: Sequence[str], *, include_stop: bool = False) -> None:
+        # Longest first, so that the first to match at a character is the one that counts.
+        self.strings = sorted(set(strings), key=len, reverse=True)
+        self.found: str | None = None
+        self._matchers = [_Matcher(text) for text in self.strings]
+        self._include_stop = include_stop
+        self._held = ""
+
+    def scan(self, text: str) -> str:
+        """What may be shown after ``text``. Nothing is, once a stop string has been found."""
+        if self.found is not None:
+            return ""
         whole = self._held + text
         for position, character in enumerate(text, start=len(self._held) + 1):
             # Every matcher sees every character: no short circuit.
             complete = [matcher.text for matcher in self._matchers if matcher.step(character)]
             if complete:
-                self._stop = complete[0]
+                self.found = complete[0]
                 self._held = ""
-                return whole[: position if self._include_stop else position - len(self._stop)]
+                return whole[: position if self._include_stop else position - len(self.found)]
         shown = len(whole) - max((matcher.matched for matcher in self._matchers), default=0)
         self._held = whole[shown:]
         return whole[:shown]
+
+    def flush(self) -> str:
+        """The text that was held back, where it is certain that no stop string goes on behind it."""
+        held, self._held = self._held, ""
+        for matcher in self._matchers:
+            matcher.matched = 0
+        return held
 
 
 class _Matcher:

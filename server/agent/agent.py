@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from ...engine import AsyncEngine, EngineInfo, Grammar, SamplingParams
+from ...engine import AsyncEngine, EngineInfo, SamplingParams
 from ...tools.spec import Registry, ToolContext
 from ..chat.conversation import Conversation
-from ..chat.formats import FunctionTool, ToolChoice
+from ..chat.formats import FunctionTool
 from ..chat.model import ChatModel
 from .dispatch import Emit
 from .events import Answer, Event, Failed, StepFinished
@@ -48,8 +47,7 @@ class Agent:
         self.conversation = Conversation(model, [spec.function() for spec in specs], system)
         wanted = {} if temperature is None else {"temperature": temperature}
         sampling = msgspec.convert({"temperature": 0.0, **model.defaults, **wanted}, SamplingParams)
-        grammar = _grammar(model, [FunctionTool(spec.name, spec.parameters) for spec in specs])
-        self._plan = Plan(sampling, grammar, grammar, grammar, parsed=grammar is not None)
+        self._plan = Plan(sampling, [FunctionTool(spec.name, spec.parameters) for spec in specs])
         self._limits = limits or Limits()
         self._parts = (engine, model, info)
         self._tools = tools
@@ -80,10 +78,3 @@ def _strict(emit: Emit) -> Emit:
         await emit(event)
 
     return strictly
-
-
-def _grammar(model: ChatModel, functions: list[FunctionTool]) -> Grammar | None:
-    if not functions or model.format is None:
-        return None
-    tag = model.format.grammar(functions, ToolChoice("auto"))
-    return Grammar("structural_tag", json.dumps(tag, ensure_ascii=False))

@@ -18,7 +18,7 @@ from ...engine import AsyncEngine, EngineError, EngineInfo, Grammar, Request
 from ...engine.errors import ContextOverflow
 from ...tools.spec import Registry, ToolContext
 from ..chat.conversation import Conversation
-from ..chat.formats import CallArguments, CallStart, TextDelta
+from ..chat.formats import CallArguments, CallStart, ReasoningDelta, TextDelta, ToolChoice
 from ..chat.generate import FinishReason, Generation
 from ..chat.model import ChatModel
 from ..chat.template import TemplateError
@@ -32,6 +32,7 @@ from .events import (
     Failed,
     Failure,
     HandedOver,
+    Reasoning,
     StepFinished,
     StepStarted,
     Text,
@@ -45,6 +46,7 @@ _LONGEST_OUTPUT = 32_000
 
 @dataclass
 class _Turn:
+    reasoning: str = ""
     text: str = ""
     calls: list[Call] = field(default_factory=list)
     finish_reason: FinishReason = "stop"
@@ -128,7 +130,7 @@ class Loop:
         prompt = await self._conversation.prompt(following)
         plan = self._plan
         sampling = msgspec.structs.replace(
-            plan.sampling, max_tokens=self._room(len(prompt)), grammar=self._grammar(step)
+            plan.sampling, max_tokens=self._room(len(prompt)), grammar=self._grammar(step, prompt)
         )
         request = Request(
             id=secrets.token_hex(12), prompt=prompt, sampling=sampling,
@@ -136,7 +138,7 @@ class Loop:
         )  # fmt: skip
         begun = time.monotonic()
         generation = await Generation.start(
-            self._engine, self._model, request, tools=plan.parsed, stop=plan.stop, include_stop=plan.include_stop
+            self._engine, self._model, request, tools=plan.functions, stop=plan.stop, include_stop=plan.include_stop
         )
         first_token: float | None = None
         turn = _Turn()
@@ -145,6 +147,9 @@ class Loop:
                 first_token = first_token or time.monotonic() - begun
                 for delta in piece.deltas:
                     match delta:
+                        case ReasoningDelta():
+                            turn.reasoning += delta.text
+                            await emit(Reasoning(delta.text))
                         case TextDelta():
                             turn.text += delta.text
                             await emit(Text(delta.text))
@@ -164,8 +169,9 @@ class Loop:
         calls = [(call.id, call.name, call.arguments) for call in turn.calls]
         ended = generation.token_ids[-1:] != [] and generation.token_ids[-1] in self._info.eos_token_ids
         self._conversation.append_turn(
-            turn.text, calls, generation.token_ids, ended=ended, exact=ended or turn.finish_reason == "length"
-        )
+            turn.text, calls, generation.token_ids, ended=ended, exact=ended or turn.finish_reason == "length",
+            reasoning=turn.reasoning,
+        )  # fmt: skip
         if self._tokens_left is not None:
             self._tokens_left -= generation.usage.completion_tokens
         await emit(StepFinished(step, generation.usage, first_token or 0.0, time.monotonic() - begun))
@@ -190,7 +196,11 @@ class Loop:
         limits = (room, self._limits.max_turn_tokens, self._tokens_left)
         return min(limit for limit in limits if limit is not None)
 
-    def _grammar(self, step: int) -> Grammar | None:
+    def _grammar(self, step: int, prompt: Sequence[int]) -> Grammar | None:
+        plan = self._plan
+        return self._model.grammar(prompt, plan.functions, self._choice(step), plan.text)
+
+    def _choice(self, step: int) -> ToolChoice:
         if self._limits.insist and (step == self._limits.max_steps or self._calls_left < 1) and not self._foreign:
             return self._plan.last
         return self._plan.first if step == 1 else self._plan.following

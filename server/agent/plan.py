@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from ...engine import Grammar, SamplingParams
+from ...engine import SamplingParams
+from ..chat.formats import FunctionTool, ToolChoice
+
+JsonObject = dict[str, Any]
+
+_AUTO = ToolChoice()
+_NONE = ToolChoice("none")
 
 
 @dataclass(frozen=True)
@@ -37,17 +45,19 @@ class Plan:
 
     Attributes:
         sampling: of all turns, without a grammar.
-        first, following, last: the grammars of the first turn, of those after it, and of one that must not call.
-        parsed: turns may hold calls.
+        functions: what turns may call.
+        first, following, last: how the first turn uses them, those after it, and one that must not call.
+        text: what turns that call nothing must be, as a structural-tag format; None for any text.
         stop: texts that end a turn. include_stop: they are part of it.
         program, priority, cache_salt: see :class:`engine.Request`.
     """
 
     sampling: SamplingParams
-    first: Grammar | None = None
-    following: Grammar | None = None
-    last: Grammar | None = None
-    parsed: bool = False
+    functions: Sequence[FunctionTool] = ()
+    first: ToolChoice = _AUTO
+    following: ToolChoice = _AUTO
+    last: ToolChoice = _NONE
+    text: JsonObject | None = None
     stop: tuple[str, ...] = ()
     include_stop: bool = False
     program: str = field(default_factory=lambda: f"agent-{secrets.token_hex(8)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .messages import assistant
@@ -22,6 +22,7 @@ class Conversation:
         transcript: finds the ids of turns that a client replays, and remembers those generated here.
         owner: whose conversation it is; turns are found only by their owner.
         stored: the transcript looks for turns in its store too.
+        variables: for the template, as ``enable_thinking``; the same throughout.
 
     Attributes:
         messages: the conversation as the template sees it.
@@ -39,6 +40,7 @@ class Conversation:
         transcript: Transcript | None = None,
         owner: str = "",
         stored: bool = False,
+        variables: Mapping[str, object] | None = None,
     ) -> None:
         self.messages: list[JsonObject] = [{"role": "system", "content": system}] if system else []
         self.ids: list[int] = []
@@ -46,12 +48,13 @@ class Conversation:
         self.rerendered = 0
         self._model = model
         self._tools = list(tools)
+        self._variables = dict(variables or {})
         self._transcript = transcript
         self._stored = stored
         self._answered = False
         self._ended = False
         # The digest of all that was said; the same, and how many messages, when the first prompt was made.
-        start = beginning(owner, self._tools)
+        start = beginning(owner, self._tools, *([self._variables] if self._variables else []))
         self._digest: Digest = [start, *digests_after(start, self.messages)][-1]
         self._asked: tuple[Digest, int] | None = None
         # The last turn in the transcript, and how many ids it covers.
@@ -141,11 +144,11 @@ class Conversation:
 
     async def _splice(self, found: Found, rest: list[JsonObject]) -> None:
         real, added = found.messages, [*found.pending, *rest]
-        suffix = await self._model.continuation(real[-1], found.turn.ended, added, self._tools)
+        suffix = await self._model.continuation(real[-1], found.turn.ended, added, self._tools, self._variables)
         if suffix is None:
             assert self._transcript is not None
             self._transcript.counts.mismatched["template"] += 1
-            ids = await self._model.prompt([*self.messages, *real, *added], self._tools)
+            ids = await self._model.prompt([*self.messages, *real, *added], self._tools, variables=self._variables)
         else:
             ids = found.ids + suffix
             self._turn = (found.digest, len(found.ids))
@@ -163,10 +166,10 @@ class Conversation:
         """None when there is no turn to continue from: at the beginning, or when the last one was interrupted."""
         if not self._answered:
             return None
-        suffix = await self._model.continuation(self.messages[-1], self._ended, added, self._tools)
+        suffix = await self._model.continuation(self.messages[-1], self._ended, added, self._tools, self._variables)
         return None if suffix is None else self.ids + suffix
 
     async def _rendered(self, added: Sequence[JsonObject]) -> list[int]:
         self.rerendered += bool(self.ids)
         self._turn = (None, 0)
-        return await self._model.prompt([*self.messages, *added], self._tools)
+        return await self._model.prompt([*self.messages, *added], self._tools, variables=self._variables)

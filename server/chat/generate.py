@@ -1,8 +1,8 @@
-"""One assistant turn while it is generated: the engine's text, taken apart into words and tool calls."""
+"""One assistant turn while it is generated: the engine's text, taken apart into thoughts, words and tool calls."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -11,7 +11,8 @@ import anyio
 from ...engine import AsyncEngine, Request
 from ...engine.client import TextOutputs
 from ...engine.request import TokenLogprob
-from .formats import Delta, StreamParser, TextDelta
+from ...engine.tokenizer import StopScanner
+from .formats import Delta, FunctionTool, ReasoningDelta, StreamParser, TextDelta
 from .model import ChatModel
 
 FinishReason = Literal["stop", "length"]
@@ -19,21 +20,29 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class Piece:
-    """The next piece of a turn. ``finish_reason`` is set on the last one."""
+    """The next piece of a turn. ``finish_reason`` is set on the last one.
+
+    ``stop_reason`` is then the stop string or the stop id that ended the turn, None for the model's own end.
+    """
 
     deltas: list[Delta]
     token_ids: list[int]
     logprobs: list[TokenLogprob] | None
     finish_reason: FinishReason | None
+    stop_reason: str | int | None = None
 
 
 @dataclass
 class Usage:
-    """Tokens of one turn, kept up to date while it runs."""
+    """Tokens of one turn, kept up to date while it runs.
+
+    ``reasoning_tokens`` are those among ``completion_tokens`` that were thoughts and the marks around them.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass
@@ -45,6 +54,7 @@ class Generation:
 
     _stream: TextOutputs
     _parser: StreamParser | None
+    _stops: StopScanner
     usage: Usage = field(default_factory=Usage)
     token_ids: list[int] = field(default_factory=list)
 
@@ -55,40 +65,76 @@ class Generation:
         model: ChatModel,
         request: Request,
         *,
-        tools: bool,
+        tools: Sequence[FunctionTool] = (),
         stop: tuple[str, ...] = (),
         include_stop: bool = False,
+        raw: bool = False,
+        skip_special_tokens: bool = True,
     ) -> Self:
-        """Submit ``request`` and wait until it is accepted; ``tools`` says that the turn may hold tool calls.
+        """Submit ``request`` and wait until it is accepted.
+
+        Args:
+            tools: what the turn may call; without any, calls are text.
+            stop: texts that end the turn where the model says them; thoughts and calls may hold them.
+            raw: all of the turn is text, thoughts and calls too.
 
         Raises :class:`EngineError`: the request is invalid, does not fit, or the engine cannot take it now.
         """
-        parser = model.format.parser() if tools and model.format else None
-        show_special = parser is not None and model.markup_is_special
+        parser = None if raw else model.parser(request.prompt, tools)
         stream = await engine.submit_text(
-            request, stop=stop, include_stop=include_stop, skip_special_tokens=not show_special
+            request,
+            # Where the turn is taken apart, stop strings are looked for in its words alone.
+            stop=() if parser else stop,
+            include_stop=include_stop,
+            skip_special_tokens=skip_special_tokens and not (parser is not None and model.markup_is_special),
         )
         usage = Usage(prompt_tokens=len(request.prompt))
-        return cls(stream, parser, usage)
+        return cls(stream, parser, StopScanner(stop, include_stop=include_stop), usage)
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         async for output in self._stream:
             self.token_ids += output.token_ids
-            self.usage.prompt_tokens = output.prompt_tokens
-            self.usage.cached_tokens = output.cached_tokens
-            self.usage.completion_tokens = len(self.token_ids)
-            reason = output.finish_reason
-            deltas = self._deltas(output.text)
-            if reason is not None and self._parser is not None:
-                deltas += self._parser.finish()
-            yield Piece(deltas, output.token_ids, output.logprobs, reason)
+            usage = self.usage
+            usage.prompt_tokens = output.prompt_tokens
+            usage.cached_tokens = output.cached_tokens
+            usage.completion_tokens = len(self.token_ids)
+            reason, stop_reason = output.finish_reason, output.stop_reason
+            deltas = self._deltas(output.text, len(output.token_ids), ended=reason is not None)
+            if self._parser is not None and self._stops.found is not None:
+                reason, stop_reason = "stop", self._stops.found
+                await self._stream.aclose()
+            yield Piece(deltas, output.token_ids, output.logprobs, reason, stop_reason)
+            if reason is not None:
+                return
 
     async def aclose(self) -> None:
         """Stop generating. Nothing happens when the turn is over."""
         with anyio.CancelScope(shield=True):
             await self._stream.aclose()
 
-    def _deltas(self, text: str) -> list[Delta]:
-        if self._parser is not None:
-            return self._parser.feed(text)
-        return [TextDelta(text)] if text else []
+    def _deltas(self, text: str, tokens: int, *, ended: bool) -> list[Delta]:
+        parser = self._parser
+        if parser is None:
+            return [TextDelta(text)] if text else []
+        thinking = parser.thinking
+        deltas = parser.feed(text)
+        if thinking or parser.thinking or any(isinstance(delta, ReasoningDelta) for delta in deltas):
+            self.usage.reasoning_tokens += tokens
+        if ended:
+            deltas += parser.finish()
+        return self._stopped(deltas, ended=ended) if self._stops.strings else deltas
+
+    def _stopped(self, deltas: list[Delta], *, ended: bool) -> list[Delta]:
+        """The deltas up to the stop string, if there is one, without text that may yet become one."""
+        kept: list[Delta] = []
+        for delta in deltas:
+            text = self._stops.scan(delta.text) if isinstance(delta, TextDelta) else self._stops.flush()
+            if text:
+                kept.append(TextDelta(text))
+            if self._stops.found is not None:
+                return kept
+            if not isinstance(delta, TextDelta):
+                kept.append(delta)
+        if ended and (text := self._stops.flush()):
+            kept.append(TextDelta(text))
+        return kept

@@ -15,6 +15,8 @@ JsonObject = dict[str, Any]
 _ROLES = {"developer": "system", "function": "tool"}
 KNOWN_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _TEXT_PARTS = ("text", "input_text", "output_text")
+_THOUGHTS = ("thinking", "reasoning", "reasoning_text")
+_OMITTED = "[{kind} left out: this model reads text only]"
 
 
 class MessageError(ValueError):
@@ -35,11 +37,25 @@ def normalise(messages: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     return _with_one_leading_system([_message(message, index) for index, message in enumerate(messages)])
 
 
-def hoist_system(messages: Sequence[JsonObject]) -> list[JsonObject]:
-    """The same conversation with every system message merged into one at the front, for templates that insist."""
+def easier_messages(messages: Sequence[JsonObject]) -> list[JsonObject] | None:
+    """The same conversation for templates that insist on what most do not; None when there is nothing to ease.
+
+    Every system message is merged into one at the front, and arguments that are no JSON object become one.
+    """
     system = [message for message in messages if message["role"] == "system"]
     others = [message for message in messages if message["role"] != "system"]
-    return _with_one_leading_system(system + others)
+    easier = _with_one_leading_system(system + [_with_mappings(message) for message in others])
+    return None if easier == list(messages) else easier
+
+
+def _with_mappings(message: JsonObject) -> JsonObject:
+    calls = [
+        {**call, "function": {**call["function"], "arguments": {"arguments": call["function"]["arguments"]}}}
+        if not isinstance(call["function"]["arguments"], dict)
+        else call
+        for call in message.get("tool_calls", ())
+    ]
+    return {**message, "tool_calls": calls} if calls else message
 
 
 def new_call_id() -> str:
@@ -66,7 +82,7 @@ def _message(message: Mapping[str, Any], index: int) -> JsonObject:
     content = message.get("content")
     if content is None:
         content = message.get("refusal")
-    result: JsonObject = {"role": _ROLES.get(role, role), "content": _text(content, index)}
+    result: JsonObject = {"role": _ROLES.get(role, role), "content": _text(content, index, role)}
     for key in ("name", "tool_call_id"):
         if isinstance(message.get(key), str):
             result[key] = message[key]
@@ -82,17 +98,18 @@ def _message(message: Mapping[str, Any], index: int) -> JsonObject:
     return result
 
 
-def _text(content: object, index: int) -> str:
+def _text(content: object, index: int, role: str) -> str:
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         raise MessageError("content must be a string, a list of parts or null.", index)
-    return "\n".join(_part(part, index) for part in content)
+    texts = [_part(part, index, role) for part in content]
+    return "\n".join(text for text in texts if text is not None)
 
 
-def _part(part: object, index: int) -> str:
+def _part(part: object, index: int, role: str) -> str | None:
     if isinstance(part, str):
         return part
     kind = part.get("type") if isinstance(part, dict) else None
@@ -102,11 +119,18 @@ def _part(part: object, index: int) -> str:
             return text
     if kind is None or kind in _TEXT_PARTS or kind == "refusal":
         raise MessageError('a content part must look like {"type": "text", "text": "..."}.', index)
+    if role == "assistant" and kind in _THOUGHTS:
+        return None
+    if role in ("tool", "function"):  # the model should know that there was something
+        return _OMITTED.format(kind=kind)
     raise MessageError(f"content part of type {kind!r} is not supported: this model reads text only.", index)
 
 
 def _call(call: object, index: int) -> JsonObject:
     function = call.get("function") if isinstance(call, dict) else None
+    custom = call.get("custom") if isinstance(call, dict) else None
+    if isinstance(custom, dict):
+        function = {"name": custom.get("name"), "arguments": {"input": custom.get("input") or ""}}
     if not isinstance(call, dict) or not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise MessageError(
             'a tool call must look like {"id": "...", "type": "function", '

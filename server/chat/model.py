@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...engine import Tokenizer
-from .formats import ToolFormat, detect, named
-from .messages import hoist_system
+from ...engine import Grammar, Tokenizer
+from . import reasoning
+from .formats import FunctionTool, StreamParser, ToolChoice, ToolFormat, detect, named
+from .messages import easier_messages
+from .reasoning import Place, ReasoningFormat
 from .template import ChatTemplate, TemplateError
 
 JsonObject = dict[str, Any]
@@ -19,6 +21,11 @@ JsonObject = dict[str, Any]
 # Splits what users and tools say wherever it spells a special token, so that it is tokenised as the text it is.
 # A noncharacter: Unicode guarantees that no text means anything by it.
 _SPLIT = "\ufdd0"
+# Stands where a turn that is to be continued ends.
+_CUT = "\ufdd1"
+
+# Tokens at the end of a prompt that show whether a template has opened the model's thoughts.
+_TAIL = 16
 
 # Rendering and tokenising this much text takes well under a millisecond: less than a thread's round trip is worth.
 _SHORT = 8192
@@ -31,6 +38,7 @@ class ChatModel:
         tokenizer: the model's.
         template: its chat template.
         format: how it writes tool calls; None when its template has none that is known.
+        reasoning: how it marks its thoughts; None when it has none, or where ``format`` knows.
         defaults: the sampling parameters that the model's makers recommend, by SamplingParams' names.
     """
 
@@ -40,10 +48,12 @@ class ChatModel:
         template: ChatTemplate,
         format: ToolFormat | None,
         defaults: dict[str, float] | None = None,
+        reasoning: ReasoningFormat | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.template = template
         self.format = format
+        self.reasoning = None if format is not None and format.whole_turn else reasoning
         self.defaults = defaults or {}
         specials = (tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokenizer.special_ids)
         spelled = sorted(text for text in specials if len(text) > 1)
@@ -51,13 +61,20 @@ class ChatModel:
 
     @classmethod
     def load(
-        cls, folder: Path, tokenizer: Tokenizer, *, template: str | None = None, format: str | None = None
+        cls,
+        folder: Path,
+        tokenizer: Tokenizer,
+        *,
+        template: str | None = None,
+        format: str | None = None,
+        reasoning_format: str | None = None,
     ) -> ChatModel:
         """Put together what the model's files say.
 
         Args:
             template: a file with a chat template, or the template itself, instead of the model's own.
             format: a tool-call format's name, instead of the one that the template shows.
+            reasoning_format: likewise for the marks around thoughts.
 
         Raises TemplateError or UnknownFormat.
         """
@@ -66,24 +83,100 @@ class ChatModel:
             raise TemplateError(f"{folder.name} has no chat template. Give one with --chat-template FILE.")
         with_tools = tokenizer.chat_templates.get("tool_use") if template is None else None
         chat_template = ChatTemplate(source, tokenizer.special_tokens, with_tools)
-        found = detect(with_tools or source) if format is None else named(format)
-        return cls(tokenizer, chat_template, found, _recommended(folder / "generation_config.json"))
+        shown = with_tools or source
+        if format is None and reasoning_format in reasoning.WHOLE_TURN:
+            format = "openai"
+        found = detect(shown) if format is None else named(format, shown)
+        thoughts = reasoning.detect(shown)
+        if reasoning_format is not None and reasoning_format not in reasoning.WHOLE_TURN:
+            thoughts = reasoning.named(reasoning_format)
+        return cls(tokenizer, chat_template, found, _recommended(folder / "generation_config.json"), thoughts)
 
     @property
     def markup_is_special(self) -> bool:
-        """The calls' markup is made of special tokens, which the output text must therefore show."""
-        if self.format is None:
-            return False
-        return any(self.tokenizer.token_id(marker) in self.tokenizer.special_ids for marker in self.format.markers)
+        """The markup of calls or thoughts is made of special tokens, which the output text must therefore show."""
+        marks = [*(self.format.markers if self.format else ()), *reasoning.marks(self.reasoning)]
+        return any(self.tokenizer.token_id(mark) in self.tokenizer.special_ids for mark in marks)
 
-    async def prompt(self, messages: Sequence[JsonObject], tools: Sequence[JsonObject] | None = None) -> list[int]:
-        """Token ids of a whole conversation, ready for the assistant's turn. Raises TemplateError."""
+    def parser(self, prompt: Sequence[int], tools: Sequence[FunctionTool] = ()) -> StreamParser | None:
+        """What takes the turn behind ``prompt`` apart, when ``tools`` may be called; None when all of it is text."""
+        format = self.format
+        inner = format.parser(tools) if format is not None and (tools or format.whole_turn) else None
+        return reasoning.parser(self.reasoning, self.place(prompt), inner)
+
+    def place(self, prompt: Sequence[int]) -> Place:
+        """Where a prompt leaves the model: in its thoughts, before or behind them."""
+        if self.reasoning is None:
+            return "after"
+        return self.reasoning.place(self.tokenizer.decode(prompt[-_TAIL:], skip_special_tokens=False))
+
+    def grammar(
+        self,
+        prompt: Sequence[int],
+        tools: Sequence[FunctionTool] = (),
+        choice: ToolChoice | None = None,
+        text: JsonObject | None = None,
+        budget: int | None = None,
+    ) -> Grammar | None:
+        """What the turn behind ``prompt`` must be, None for any text. Thoughts are free.
+
+        Args:
+            text: the structural-tag format of what is said when nothing is called.
+            budget: the most tokens of thought.
+        """
+        place = self.place(prompt)
+        format = self.format
+        if format is not None and (tools or (format.whole_turn and text is not None)):
+            thoughts = reasoning.marks(self.reasoning) if place == "before" else ()
+            body = format.body(tools, choice or ToolChoice(), text, thoughts)
+        elif text is not None:
+            if place == "after":
+                return text_grammar(text)
+            body = text
+        elif budget is not None and place != "after":
+            body = {"type": "any_text"}
+        else:
+            return None
+        if self.reasoning is not None:
+            body = self.reasoning.around(body, place, budget)
+        return text_grammar(body)
+
+    async def prompt(
+        self,
+        messages: Sequence[JsonObject],
+        tools: Sequence[JsonObject] | None = None,
+        *,
+        variables: Mapping[str, object] | None = None,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+    ) -> list[int]:
+        """Token ids of a whole conversation, ready for the assistant's turn.
+
+        Args:
+            variables: for the template, as ``enable_thinking``.
+            continue_final_message: the last message is the assistant's, and its turn goes on where its text ends.
+
+        Raises TemplateError.
+        """
+
+        def work() -> list[int]:
+            text = self._conversation(
+                messages, tools, variables or {}, add_generation_prompt and not continue_final_message,
+                continue_final_message,
+            )  # fmt: skip
+            return self._encode(text)
+
         if sum(len(message["content"]) for message in messages) > _SHORT:
-            return await asyncio.to_thread(self._prompt, messages, tools)
-        return self._prompt(messages, tools)
+            return await asyncio.to_thread(work)
+        return work()
 
     async def continuation(
-        self, turn: JsonObject, ended: bool, following: Sequence[JsonObject], tools: Sequence[JsonObject] | None = None
+        self,
+        turn: JsonObject,
+        ended: bool,
+        following: Sequence[JsonObject],
+        tools: Sequence[JsonObject] | None = None,
+        variables: Mapping[str, object] | None = None,
     ) -> list[int] | None:
         """Token ids that lead from the end of an assistant turn, through ``following``, to the next assistant turn.
 
@@ -94,14 +187,16 @@ class ChatModel:
             turn: the assistant's message, as :func:`messages.assistant` makes it.
             ended: the turn's ids include the token that ends a turn.
             following: what came after it: tool results or a user's message.
+            variables: for the template.
 
         Returns None when the template does not simply append (some strip old reasoning at a user's message): then the
         conversation has to be rendered anew.
         """
         opening = {"role": "user", "content": "."}
         try:
-            before = self._render([opening, turn], tools, add_generation_prompt=False)
-            after = self._render([opening, turn, *following], tools)
+            given: dict[str, Any] = dict(variables or {})
+            before = self._render([opening, turn], tools, add_generation_prompt=False, **given)
+            after = self._render([opening, turn, *following], tools, **given)
         except TemplateError:
             return None
         end = self._turn_end(before)
@@ -116,20 +211,41 @@ class ChatModel:
         position, end = max(found, default=(-1, ""))
         return (position, position + len(end)) if position >= 0 else None
 
-    def _prompt(self, messages: Sequence[JsonObject], tools: Sequence[JsonObject] | None) -> list[int]:
+    def _conversation(
+        self,
+        messages: Sequence[JsonObject],
+        tools: Sequence[JsonObject] | None,
+        variables: Mapping[str, Any],
+        add_generation_prompt: bool,
+        continued: bool,
+    ) -> str:
+        if continued:
+            *before, last = messages
+            messages = [*before, {**last, "content": last["content"] + _CUT}]
         try:
-            text = self._render(messages, tools)
+            text = self._render(messages, tools, add_generation_prompt=add_generation_prompt, **variables)
         except TemplateError:
-            if not any(message["role"] == "system" for message in messages[1:]):
+            easier = easier_messages(messages)
+            if easier is None:
                 raise
-            text = self._render(hoist_system(messages), tools)
-        return self._encode(text)
+            text = self._render(easier, tools, add_generation_prompt=add_generation_prompt, **variables)
+        if not continued:
+            return text
+        text, cut, _ = text.rpartition(_CUT)
+        if not cut:
+            raise TemplateError("The chat template does not print the last message, so it cannot be continued.")
+        return text
 
     def _render(
-        self, messages: Sequence[JsonObject], tools: Sequence[JsonObject] | None, *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[JsonObject],
+        tools: Sequence[JsonObject] | None,
+        *,
+        add_generation_prompt: bool = True,
+        **variables: object,
     ) -> str:
         said = [self._as_text(message) for message in messages]
-        return self.template.render(said, tools or None, add_generation_prompt=add_generation_prompt)
+        return self.template.render(said, tools or None, add_generation_prompt=add_generation_prompt, **variables)
 
     def _as_text(self, message: JsonObject) -> JsonObject:
         if message["role"] not in ("user", "tool") or self._spelled is None:
@@ -139,6 +255,18 @@ class ChatModel:
 
     def _encode(self, text: str) -> list[int]:
         return [token for piece in text.split(_SPLIT) for token in self.tokenizer.encode(piece)]
+
+
+def text_grammar(text: JsonObject) -> Grammar:
+    """The grammar of a structural-tag format, of its own kind where there is one: there special tokens are no text."""
+    match text:
+        case {"type": "json_schema", "json_schema": schema}:
+            return Grammar("json_schema", json.dumps(schema, ensure_ascii=False))
+        case {"type": "regex", "pattern": pattern}:
+            return Grammar("regex", pattern)
+        case {"type": "grammar", "grammar": source}:
+            return Grammar("ebnf", source)
+    return Grammar("structural_tag", json.dumps({"type": "structural_tag", "format": text}, ensure_ascii=False))
 
 
 def _template_text(template: str) -> str:

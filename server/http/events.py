@@ -10,13 +10,18 @@ from starlette.types import Receive, Scope, Send
 
 from .disconnect import ClientGone, until_disconnect
 
+_KEEP_ALIVE = 15.0  # seconds
+_COMMENT = b": keep-alive\n\n"
+
 Write = Callable[[bytes], Awaitable[None]]
 
 
 class EventStream(Response):
     """Calls ``produce`` with a function that sends bytes; the stream ends when ``produce`` returns.
 
-    ``produce`` ends every stream itself, also a failed one: the status has been sent by then.
+    ``produce`` ends every stream itself, also a failed one: the status has been sent by then. While it writes nothing,
+    as during a long prefill, comments keep proxies and clients from giving up; ``app.state.sse_keep_alive`` says after
+    how many seconds, 0 for never.
     """
 
     media_type = "text/event-stream"
@@ -29,13 +34,32 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         turn = anyio.Lock()
+        interval: float = getattr(scope["app"].state, "sse_keep_alive", _KEEP_ALIVE) if "app" in scope else _KEEP_ALIVE
+        written = anyio.current_time()
 
         async def write(data: bytes) -> None:
+            nonlocal written
             async with turn:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
+                written = anyio.current_time()
+
+        async def keep_alive() -> None:
+            while True:
+                idle = anyio.current_time() - written
+                if idle >= interval:
+                    await write(_COMMENT)
+                else:
+                    await anyio.sleep(interval - idle)
+
+        async def work() -> None:
+            async with anyio.create_task_group() as group:
+                if interval > 0:
+                    group.start_soon(keep_alive)
+                await self._produce(write)
+                group.cancel_scope.cancel()
 
         try:
-            await until_disconnect(receive, lambda: self._produce(write))
+            await until_disconnect(receive, work)
         except ClientGone:
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})

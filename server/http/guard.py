@@ -50,7 +50,7 @@ class Guard:
         key = self._keys.find(_secret(headers)) if self._keys else None
         problem = self._problem(scope, headers, key)
         if problem is not None:
-            await problem.response()(scope, receive, send)
+            await problem.response(scope["path"])(scope, receive, send)
             return
         set_caller(scope, Caller(key.name, limits=key.limits) if key is not None else ANYBODY)
         if key is None:

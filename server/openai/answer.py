@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -10,33 +10,52 @@ import msgspec
 
 from ...engine import Tokenizer
 from ...engine.request import TokenLogprob
-from ..chat.conversation import Conversation
-from ..chat.formats import ToolChoice
+from ..chat.formats import Delta, ReasoningDelta
 from ..chat.generate import FinishReason, Generation, Piece
 from . import wire
-from .written import Written
+from .prepare import Prepared
+from .written import Written, WrittenCall, custom_input
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What all parts of one answer have in common."""
+    """What all parts of one answer have in common.
+
+    Attributes:
+        reasoning: thoughts are shown.
+        token_ids: prompt and output are shown as ids too.
+    """
 
     id: str
     created: int
     model: str
     tokenizer: Tokenizer
-    choice: ToolChoice
-    conversation: Conversation
+    prepared: Prepared
+    reasoning: bool = True
+    token_ids: bool = False
 
     def finish_reason(self, reason: FinishReason, calls: int) -> wire.FinishReason:
         """As OpenAI has it: a forced named call ends with ``stop``, and what ran out of tokens says so."""
-        return "tool_calls" if reason == "stop" and calls and self.choice.mode != "named" else reason
+        tools = self.prepared.tools
+        if reason != "stop" or not calls:
+            return reason
+        if tools.legacy:
+            return "function_call"
+        return "stop" if tools.choice.mode == "named" else "tool_calls"
+
+    def shown(self, deltas: list[Delta]) -> list[Delta]:
+        """Those that the client asked to see."""
+        return deltas if self.reasoning else [delta for delta in deltas if not isinstance(delta, ReasoningDelta)]
 
     def remember(self, written: Written, generation: Generation, reason: FinishReason) -> None:
         """A choice is over: its turn is found again when the client sends it back."""
-        last = generation.token_ids[-1] if generation.token_ids else None
-        ended = last in self.tokenizer.eos_token_ids
-        written.remember(self.conversation, generation, ended=ended, cut=reason == "length")
+        if self.prepared.replayable:
+            last = generation.token_ids[-1] if generation.token_ids else None
+            ended = last in self.tokenizer.eos_token_ids
+            written.remember(self.prepared.conversation, generation, ended=ended, cut=reason == "length")
+
+    def is_custom(self, call: WrittenCall) -> bool:
+        return call.name in self.prepared.tools.custom
 
     def logprobs(self, piece: Piece) -> wire.Logprobs | None:
         if piece.logprobs is None:
@@ -64,19 +83,20 @@ def usage(generations: Sequence[Generation]) -> wire.Usage:
         completion_tokens=completion,
         total_tokens=first.prompt_tokens + completion,
         prompt_tokens_details=wire.PromptDetails(first.cached_tokens),
-        completion_tokens_details=wire.CompletionDetails(),
+        completion_tokens_details=wire.CompletionDetails(
+            sum(generation.usage.reasoning_tokens for generation in generations)
+        ),
     )
 
 
-async def collect(answer: Answer, generations: Sequence[Generation]) -> bytes:
-    """The encoded answer, once every choice has ended. Raises the first EngineError; the other choices stop then."""
-    choices: dict[int, wire.Choice] = {}
+async def every(generations: Sequence[Generation], run: Callable[[int, Generation], Awaitable[None]]) -> None:
+    """Run all choices side by side. Raises the first error; the other choices stop then."""
     errors: list[Exception] = []
     async with anyio.create_task_group() as group:
 
-        async def run(index: int, generation: Generation) -> None:
+        async def one(index: int, generation: Generation) -> None:
             try:
-                choices[index] = await _choice(answer, index, generation)
+                await run(index, generation)
             except Exception as error:
                 errors.append(error)
                 group.cancel_scope.cancel()
@@ -84,13 +104,28 @@ async def collect(answer: Answer, generations: Sequence[Generation]) -> bytes:
                 await generation.aclose()
 
         for index, generation in enumerate(generations):
-            group.start_soon(run, index, generation)
+            group.start_soon(one, index, generation)
     if errors:
         raise errors[0]
-    ordered = [choices[index] for index in range(len(generations))]
+
+
+async def collect(answer: Answer, generations: Sequence[Generation]) -> bytes:
+    """The encoded answer, once every choice has ended. Raises EngineError."""
+    choices: dict[int, wire.Choice] = {}
+
+    async def run(index: int, generation: Generation) -> None:
+        choices[index] = await _choice(answer, index, generation)
+
+    await every(generations, run)
     completion = wire.Completion(
-        id=answer.id, created=answer.created, model=answer.model, choices=ordered, usage=usage(generations)
+        id=answer.id,
+        created=answer.created,
+        model=answer.model,
+        choices=[choices[index] for index in range(len(generations))],
+        usage=usage(generations),
     )
+    if answer.token_ids:
+        completion.prompt_token_ids = answer.prepared.prompt
     return msgspec.json.encode(completion)
 
 
@@ -98,16 +133,37 @@ async def _choice(answer: Answer, index: int, generation: Generation) -> wire.Ch
     written = Written()
     logprobs: wire.Logprobs | None = None
     reason: FinishReason = "stop"
+    stop: str | int | None = None
     async for piece in generation:
         for delta in piece.deltas:
             written.take(delta)
         if (more := answer.logprobs(piece)) is not None:
             logprobs = logprobs or wire.Logprobs([])
             logprobs.content += more.content
-        reason = piece.finish_reason or reason
+        if piece.finish_reason is not None:
+            reason, stop = piece.finish_reason, piece.stop_reason
     answer.remember(written, generation, reason)
-    calls = [wire.ToolCall(id=call.id, function=wire.FunctionCall(call.name, call.arguments)) for call in written.calls]
-    message = wire.Message(content=written.text if written.text or not calls else None)
-    if calls:
-        message.tool_calls = calls
-    return wire.Choice(index, message, answer.finish_reason(reason, len(calls)), logprobs)
+    choice = wire.Choice(index, _message(answer, written), answer.finish_reason(reason, len(written.calls)), logprobs)
+    if stop is not None:
+        choice.stop_reason = stop
+    if answer.token_ids:
+        choice.token_ids = generation.token_ids
+    return choice
+
+
+def _message(answer: Answer, written: Written) -> wire.Message:
+    message = wire.Message(content=written.text if written.text or not written.calls else None)
+    if written.reasoning and answer.reasoning:
+        message.reasoning = message.reasoning_content = written.reasoning
+    if written.calls and answer.prepared.tools.legacy:
+        message.function_call = wire.FunctionCall(written.calls[0].name, written.calls[0].arguments)
+    elif written.calls:
+        message.tool_calls = [_call(answer, call) for call in written.calls]
+    return message
+
+
+def _call(answer: Answer, call: WrittenCall) -> wire.ToolCall:
+    if answer.is_custom(call):
+        custom = wire.CustomCall(call.name, custom_input(call.arguments))
+        return wire.ToolCall(id=call.id, type="custom", custom=custom)
+    return wire.ToolCall(id=call.id, function=wire.FunctionCall(call.name, call.arguments))

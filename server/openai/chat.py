@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from functools import partial
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
-from ...engine import Request as EngineRequest
-from ...engine import SamplingParams
 from ...engine.errors import InvalidRequest
 from ..chat.generate import Generation
 from ..chat.model import ChatModel
@@ -20,8 +18,9 @@ from ..http.events import EventStream
 from ..served import ServedModel
 from . import hosted
 from .answer import Answer, collect
+from .choices import engine_requests, start_all
 from .prepare import Prepared, bad_grammar, prepare, served_name
-from .schemas import ChatRequest
+from .schemas import ChatRequest, StreamOptions
 from .stream import ChunkWriter
 
 router = APIRouter()
@@ -47,50 +46,31 @@ async def chat_completions(request: Request) -> Response:
 
     prepared, generations = await until_disconnect(request.receive, start)
     answer = Answer(
-        f"chatcmpl-{secrets.token_hex(16)}", int(time.time()), name, model.tokenizer, prepared.tools.choice,
-        prepared.conversation,
-    )  # fmt: skip
+        f"chatcmpl-{secrets.token_hex(16)}",
+        int(time.time()),
+        name,
+        model.tokenizer,
+        prepared,
+        reasoning=chat.include_reasoning is not False,
+        token_ids=bool(chat.return_token_ids),
+    )
     if chat.stream:
-        include_usage = chat.stream_options is not None and chat.stream_options.include_usage
-        writer = ChunkWriter(answer, generations, include_usage=include_usage)
+        options = chat.stream_options or StreamOptions()
+        writer = ChunkWriter(
+            answer, generations, include_usage=options.include_usage, running_usage=options.continuous_usage_stats
+        )
         return EventStream(writer.produce)
     content = await until_disconnect(request.receive, lambda: collect(answer, generations))
     return Response(content, media_type="application/json")
 
 
 async def _submit(chat: ChatRequest, served: ServedModel, model: ChatModel, prepared: Prepared) -> list[Generation]:
-    """Start every choice. Either all are accepted or none runs."""
-    name = secrets.token_hex(12)
-    started: list[Generation] = []
-    try:
-        for index in range(chat.n or 1):
-            request = EngineRequest(
-                id=f"{name}-{index}",
-                prompt=prepared.prompt,
-                sampling=_of_choice(prepared.sampling, index),
-                program=chat.program or chat.session_id,
-                priority=chat.priority or 0,
-                cache_salt=prepared.cache_salt,
-            )
-            started.append(
-                await Generation.start(
-                    served.engine,
-                    model,
-                    request,
-                    tools=prepared.tools.parsed,
-                    stop=prepared.stop,
-                    include_stop=bool(chat.include_stop_str_in_output),
-                )
-            )
-    except BaseException:
-        for generation in started:
-            await generation.aclose()
-        raise
-    return started
-
-
-def _of_choice(sampling: SamplingParams, index: int) -> SamplingParams:
-    """Choices of one seeded request differ from each other, and each is the same every time."""
-    if sampling.seed is None or index == 0:
-        return sampling
-    return msgspec.structs.replace(sampling, seed=(sampling.seed + index) % 2**63)
+    start = partial(
+        Generation.start, served.engine, model,
+        tools=prepared.tools.functions if prepared.tools.parsed else (),
+        stop=prepared.stop, include_stop=bool(chat.include_stop_str_in_output),
+        raw=chat.separate_reasoning is False and not prepared.tools.functions,
+        skip_special_tokens=chat.skip_special_tokens is not False,
+    )  # fmt: skip
+    requests = engine_requests(chat, prepared.prompt, prepared.sampling, cache_salt=prepared.cache_salt)
+    return await start_all([start(request) for request in requests])

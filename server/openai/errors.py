@@ -20,6 +20,7 @@ from ...engine.errors import (
     ModelNotFound,
     Overloaded,
 )
+from ..anthropic import errors as anthropic_errors
 from ..http.disconnect import ClientGone
 from ..served import NotReady
 from ..state import OverQuota
@@ -62,9 +63,12 @@ class ApiError(Exception):
     def body(self) -> JsonObject:
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
-    def response(self) -> JSONResponse:
+    def response(self, path: str = "") -> JSONResponse:
+        """The answer to a request to ``path``, in the shape that its clients understand."""
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else None
-        return JSONResponse(self.body(), status_code=self.status, headers=headers)
+        theirs = path.startswith(anthropic_errors.PATH)
+        body = anthropic_errors.error_body(self.status, self.message, self.code) if theirs else self.body()
+        return JSONResponse(body, status_code=self.status, headers=headers)
 
 
 def from_engine(error: EngineError) -> ApiError:
@@ -125,29 +129,31 @@ def install(app: FastAPI) -> None:
     """Make every failure of ``app`` answer in this shape."""
 
     @app.exception_handler(ApiError)
-    async def api_error(_: Request, error: ApiError) -> JSONResponse:
-        return error.response()
+    async def api_error(request: Request, error: ApiError) -> JSONResponse:
+        return error.response(request.url.path)
 
     @app.exception_handler(ClientGone)
-    async def client_gone(_: Request, error: ClientGone) -> JSONResponse:
-        return ApiError(str(error), status=499, code="client_closed_request").response()
+    async def client_gone(request: Request, error: ClientGone) -> JSONResponse:
+        return ApiError(str(error), status=499, code="client_closed_request").response(request.url.path)
 
     @app.exception_handler(OverQuota)
     async def over_quota(_: Request, error: OverQuota) -> JSONResponse:
         return ApiError(str(error), status=429, code="insufficient_quota", type="insufficient_quota").response()
 
     @app.exception_handler(EngineError)
-    async def engine_error(_: Request, error: EngineError) -> JSONResponse:
-        return from_engine(error).response()
+    async def engine_error(request: Request, error: EngineError) -> JSONResponse:
+        return from_engine(error).response(request.url.path)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{error.detail} ({request.method} {request.url.path})"
-        response = ApiError(message, status=error.status_code, code=_HTTP_CODES.get(error.status_code)).response()
+        problem = ApiError(message, status=error.status_code, code=_HTTP_CODES.get(error.status_code))
+        response = problem.response(request.url.path)
         response.headers.update(error.headers or {})
         return response
 
     @app.exception_handler(Exception)
-    async def bug(_: Request, error: Exception) -> JSONResponse:
+    async def bug(request: Request, error: Exception) -> JSONResponse:
         log.error("unhandled error", exc_info=error)
-        return ApiError("The server failed on this request.", status=500, code="server_error").response()
+        problem = ApiError("The server failed on this request.", status=500, code="server_error")
+        return problem.response(request.url.path)

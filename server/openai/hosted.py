@@ -30,6 +30,7 @@ from ..agent.events import (
     Event,
     Failed,
     HandedOver,
+    Reasoning,
     StepFinished,
     StepStarted,
     Text,
@@ -77,6 +78,7 @@ class _Report:
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(16)}")
     created: int = field(default_factory=lambda: int(time.time()))
     content: str = ""
+    reasoning: str = ""
     steps: dict[str, JsonObject] = field(default_factory=dict)
     handed: tuple[Call, ...] = ()
     finish_reason: wire.FinishReason = "stop"
@@ -90,6 +92,9 @@ class _Report:
         match happened:
             case StepStarted():
                 self._separate = bool(self.content)
+            case Reasoning():
+                self.reasoning += happened.text
+                return {"reasoning": happened.text, "reasoning_content": happened.text}
             case Text():
                 text = f"\n\n{happened.text}" if self._separate else happened.text
                 self._separate = False
@@ -138,6 +143,7 @@ class _Report:
         usage.completion_tokens += step.usage.completion_tokens
         usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
         usage.prompt_tokens_details.cached_tokens += step.usage.cached_tokens
+        usage.completion_tokens_details.reasoning_tokens += step.usage.reasoning_tokens
 
 
 def failure(failed: Failed) -> ApiError:
@@ -156,6 +162,8 @@ async def _whole(report: _Report) -> bytes:
             report.take(happened)
     report.ended()
     message: JsonObject = {"role": "assistant", "content": report.content or None, "refusal": None}
+    if report.reasoning:
+        message["reasoning"] = message["reasoning_content"] = report.reasoning
     if report.handed:
         message["tool_calls"] = report.tool_calls()
     elif message["content"] is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import anyio
@@ -15,13 +15,12 @@ from ..agent.hosted_tools import NotOffered, select
 from ..agent.loop import Loop
 from ..agent.plan import Limits, Plan
 from ..chat.conversation import Conversation
-from ..chat.formats import ToolChoice
 from ..hands import Hands
 from ..http.caller import Caller
 from ..observe import audit
 from ..served import ServedModel
 from .errors import ApiError
-from .prepare import Prepared, prepare, turn_grammar
+from .prepare import Prepared, prepare
 from .schemas import ChatRequest, FunctionDefinition, ToolDefinition
 
 
@@ -88,7 +87,7 @@ async def begin(
     )
     model, info = served.now()
     loop = Loop(
-        served.engine, model, info, prepared.conversation, await _plan(both, served, prepared), tools,
+        served.engine, model, info, prepared.conversation, _plan(both, prepared), tools,
         ToolContext(session) if session is not None else None, limits=limits, foreign=foreign,
     )  # fmt: skip
     return HostedTask(loop, prepared.conversation, tools, session, hands, chat.session_id is None)
@@ -103,18 +102,14 @@ def _definitions(tools: Registry) -> list[ToolDefinition]:
     ]
 
 
-async def _plan(chat: ChatRequest, served: ServedModel, prepared: Prepared) -> Plan:
+def _plan(chat: ChatRequest, prepared: Prepared) -> Plan:
     """A forced call is forced once; afterwards the model chooses."""
-    model, _ = served.now()
-    functions, parallel = prepared.tools.functions, prepared.tools.choice.parallel
-    following, last = (
-        turn_grammar(model, functions, ToolChoice(mode, parallel=parallel), prepared.text) for mode in ("auto", "none")
-    )
+    choice = prepared.tools.choice
     program = {"program": chat.program} if chat.program else {}
     return Plan(
-        prepared.sampling, prepared.sampling.grammar, following, last,
-        parsed=bool(functions), stop=prepared.stop, include_stop=bool(chat.include_stop_str_in_output),
-        priority=chat.priority or 0, cache_salt=prepared.cache_salt, **program,
+        prepared.sampling, prepared.tools.functions, choice, replace(choice, mode="auto", name=None),
+        replace(choice, mode="none", name=None), prepared.text, prepared.stop,
+        bool(chat.include_stop_str_in_output), priority=chat.priority or 0, cache_salt=prepared.cache_salt, **program,
     )  # fmt: skip
 
 

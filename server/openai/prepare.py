@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...engine import Grammar, SamplingParams
+from ...engine import SamplingParams
 from ...engine.errors import InvalidRequest
 from ..chat.conversation import Conversation
-from ..chat.formats import FunctionTool, ToolChoice
 from ..chat.messages import MessageError, normalise
 from ..chat.model import ChatModel
 from ..chat.template import TemplateError
@@ -19,14 +16,22 @@ from ..served import ServedModel
 from .errors import ApiError
 from .sampling import sampling_params, stop_strings
 from .schemas import ChatRequest
-from .tools import Tools, read_tools, response_grammar
+from .tools import Tools, definitions, read_tools
+from .variables import effort_variables, template_variables
+from .wanted import wanted_text
 
 JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked chat request: what every one of its ``n`` choices asks of the engine."""
+    """A checked chat request: what every one of its ``n`` choices asks of the engine.
+
+    Attributes:
+        conversation: what was said, with ``prompt`` at its end.
+        replayable: the turn follows the prompt as the template has it, so it may be found again when it comes back.
+        text: what the answer must be, as a structural-tag format.
+    """
 
     conversation: Conversation
     prompt: list[int]
@@ -35,6 +40,7 @@ class Prepared:
     text: JsonObject | None
     stop: tuple[str, ...]
     cache_salt: str
+    replayable: bool = True
 
 
 def served_name(served: ServedModel, model: str | None) -> str:
@@ -58,10 +64,10 @@ async def prepare(chat: ChatRequest, served: ServedModel, owner: str, *, stored:
     """
     model, info = served.now()
     # Checking new schemas takes long enough to be felt by other streams.
-    tools = await asyncio.to_thread(read_tools, chat, model) if chat.tools else read_tools(chat, model)
-    conversation = Conversation(model, tools.rendered, transcript=served.transcript, owner=owner, stored=stored)
+    tools = await asyncio.to_thread(read_tools, chat, model) if definitions(chat) else read_tools(chat, model)
+    wanted = await asyncio.to_thread(wanted_text, chat)
     try:
-        prompt = await conversation.prompt(normalise(chat.messages))
+        conversation, prompt = await _prompt(chat, served, tools, owner, stored=stored)
     except MessageError as error:
         place = "messages" if error.index is None else f"messages[{error.index}]"
         raise ApiError(f"{place}: {error}", code="invalid_value", param=place) from error
@@ -69,12 +75,61 @@ async def prepare(chat: ChatRequest, served: ServedModel, owner: str, *, stored:
         raise ApiError(str(error), code="invalid_value", param="messages") from error
     if len(prompt) >= info.max_model_len:
         raise context_overflow(len(prompt), info.max_model_len)
-    wanted = await asyncio.to_thread(response_grammar, chat.response_format) if chat.response_format else None
-    grammar = turn_grammar(model, tools.functions, tools.choice, wanted)
+    grammar = model.grammar(prompt, tools.functions, tools.choice, wanted, chat.thinking_token_budget)
     sampling = sampling_params(chat, model.defaults, room=info.max_model_len - len(prompt), grammar=grammar)
     sampling.check(info.vocab_size)
     return Prepared(
-        conversation, prompt, sampling, tools, wanted, stop_strings(chat), served.cache_salt(owner, chat.cache_salt)
+        conversation, prompt, sampling, tools, wanted, stop_strings(chat), served.cache_salt(owner, chat.cache_salt),
+        not _open_ended(chat),
+    )  # fmt: skip
+
+
+async def _prompt(
+    chat: ChatRequest, served: ServedModel, tools: Tools, owner: str, *, stored: bool
+) -> tuple[Conversation, list[int]]:
+    model, _ = served.now()
+    messages = normalise(chat.messages)
+    variables = template_variables(chat)
+    for given in ({**effort_variables(chat.reasoning_effort, model), **variables}, variables):
+        conversation = Conversation(
+            model, tools.rendered, transcript=served.transcript, owner=owner, stored=stored, variables=given
+        )
+        try:
+            if not _open_ended(chat):
+                return conversation, await conversation.prompt(messages)
+            return conversation, await _continued(chat, model, messages, tools, given)
+        except TemplateError:
+            if given == variables:  # some templates refuse efforts that they do not know
+                raise
+    raise AssertionError("unreachable")
+
+
+def _open_ended(chat: ChatRequest) -> bool:
+    """The prompt does not end where the template has the assistant begin."""
+    return bool(chat.continue_final_message) or chat.add_generation_prompt is False
+
+
+async def _continued(
+    chat: ChatRequest, model: ChatModel, messages: list[JsonObject], tools: Tools, variables: JsonObject
+) -> list[int]:
+    if chat.continue_final_message and chat.add_generation_prompt:
+        raise ApiError(
+            "continue_final_message and add_generation_prompt exclude each other.",
+            code="invalid_value",
+            param="continue_final_message",
+        )
+    if chat.continue_final_message and messages[-1]["role"] != "assistant":
+        raise ApiError(
+            "continue_final_message needs the assistant's message as the last one.",
+            code="invalid_value",
+            param="continue_final_message",
+        )
+    return await model.prompt(
+        messages,
+        tools.rendered,
+        variables=variables,
+        add_generation_prompt=False,
+        continue_final_message=bool(chat.continue_final_message),
     )
 
 
@@ -88,18 +143,10 @@ def context_overflow(tokens: int, limit: int) -> ApiError:
     )
 
 
-def turn_grammar(
-    model: ChatModel, functions: Sequence[FunctionTool], choice: ToolChoice, text: JsonObject | None
-) -> Grammar | None:
-    """What a turn may be: calls of ``functions`` as ``choice`` has it, and else ``text``, a structural-tag format."""
-    if functions and model.format is not None:
-        tag = model.format.grammar(functions, choice, text)
-        return Grammar("structural_tag", json.dumps(tag, ensure_ascii=False))
-    return Grammar("json_schema", json.dumps(text["json_schema"], ensure_ascii=False)) if text else None
-
-
 def bad_grammar(error: InvalidRequest, prepared: Prepared) -> ApiError:
-    """Clients know nothing of grammars: theirs came from a schema."""
+    """Clients know nothing of grammars: theirs came from a schema, or from what they asked the answer to be."""
     if prepared.tools.functions:
         return ApiError(f"Invalid tools: {error}", code="invalid_function_parameters", param="tools")
-    return ApiError(f"Invalid response_format: {error}", code="invalid_json_schema", param="response_format")
+    if prepared.text is not None and prepared.text["type"] == "json_schema":
+        return ApiError(f"Invalid response_format: {error}", code="invalid_json_schema", param="response_format")
+    return ApiError(f"The answer cannot be held to what was asked: {error}", code="invalid_value", param="grammar")

@@ -1,10 +1,10 @@
-"""From a chat request's fields to the engine's sampling parameters."""
+"""From a request's fields to the engine's sampling parameters."""
 
 from __future__ import annotations
 
 from ...engine import Grammar, SamplingParams
 from .errors import ApiError
-from .schemas import ChatRequest
+from .schemas import ChatRequest, GenerationRequest
 
 MAX_TOP_LOGPROBS = 20
 MAX_STOPS = 64
@@ -18,28 +18,47 @@ _PLAIN = (
 def sampling_params(
     chat: ChatRequest, defaults: dict[str, float], *, room: int, grammar: Grammar | None
 ) -> SamplingParams:
+    """A chat request's; see :func:`engine_sampling`."""
+    completion = chat.max_completion_tokens is not None
+    return engine_sampling(
+        chat, defaults, room=room, grammar=grammar, logprobs=_logprobs(chat),
+        most=chat.max_completion_tokens if completion else chat.max_tokens,
+        most_param="max_completion_tokens" if completion else "max_tokens",
+    )  # fmt: skip
+
+
+def engine_sampling(
+    request: GenerationRequest,
+    defaults: dict[str, float],
+    *,
+    room: int,
+    grammar: Grammar | None,
+    most: int | None,
+    logprobs: int | None,
+    most_param: str = "max_tokens",
+) -> SamplingParams:
     """Raises :class:`ApiError` for combinations that mean nothing; ranges are checked by SamplingParams itself.
 
     Args:
         defaults: the model's own recommendations; a field that the client sets wins.
         room: tokens that the prompt leaves. More asked for means as many as fit: clients send round numbers.
+        most: tokens asked for, by the field ``most_param``; None for what there is room for.
+        logprobs: as of SamplingParams.
     """
-    given = {name: value for name in _PLAIN if (value := getattr(chat, name)) is not None}
-    wanted = chat.max_tokens if chat.max_completion_tokens is None else chat.max_completion_tokens
-    if wanted is not None and wanted < 1:
-        param = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
-        raise ApiError(f"{param} must be at least 1, not {wanted}.", code="invalid_value", param=param)
+    given = {name: value for name in _PLAIN if (value := getattr(request, name)) is not None}
+    if most is not None and most < 1:
+        raise ApiError(f"{most_param} must be at least 1, not {most}.", code="invalid_value", param=most_param)
     return SamplingParams(
         **{**defaults, **given},
-        max_tokens=room if wanted is None else min(wanted, room),
-        logit_bias=_logit_bias(chat.logit_bias or {}),
-        stop_token_ids=tuple(chat.stop_token_ids or ()),
-        logprobs=_logprobs(chat),
+        max_tokens=room if most is None else min(most, room),
+        logit_bias=_logit_bias(request.logit_bias or {}),
+        stop_token_ids=tuple(request.stop_token_ids or ()),
+        logprobs=logprobs,
         grammar=grammar,
     )
 
 
-def stop_strings(chat: ChatRequest) -> tuple[str, ...]:
+def stop_strings(chat: GenerationRequest) -> tuple[str, ...]:
     """Without repetitions and empty ones. Raises :class:`ApiError` when there are too many."""
     stop = [chat.stop] if isinstance(chat.stop, str) else chat.stop or []
     if len(stop) > MAX_STOPS:

@@ -1,17 +1,20 @@
-"""A chat request's tools, tool choice and response format: checked, and brought into the formats' terms."""
+"""A chat request's tools and tool choice: checked, and brought into the formats' terms."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..chat.formats import FunctionTool, ToolChoice
 from ..chat.model import ChatModel
-from ..chat.schema_check import MAX_TOOLS, NAME, SchemaError, check_object_schema, check_schema
+from ..chat.schema_check import MAX_TOOLS, NAME, SchemaError, check_object_schema
 from .errors import ApiError
-from .schemas import ChatRequest, NamedChoice, ResponseFormat, ToolDefinition
+from .schemas import AllowedChoice, ChatRequest, CustomDefinition, NamedChoice, NamedTool, ToolDefinition
 
 JsonObject = dict[str, Any]
+
+_NO_PARAMETERS: JsonObject = {"type": "object", "properties": {}}
 
 
 @dataclass(frozen=True)
@@ -22,20 +25,29 @@ class Tools:
         functions: the same as the grammar needs them.
         choice: how the model is to use them.
         parsed: the answer may hold calls.
+        custom: names of tools whose input is plain text.
+        legacy: the request has ``functions``, so the answer has ``function_call``.
     """
 
     rendered: list[JsonObject]
     functions: list[FunctionTool]
     choice: ToolChoice
     parsed: bool
+    custom: frozenset[str] = frozenset()
+    legacy: bool = False
+
+
+def definitions(chat: ChatRequest) -> list[ToolDefinition]:
+    """The tools, by whichever field they came."""
+    return [*(chat.tools or ()), *(ToolDefinition(function=function) for function in chat.functions or ())]
 
 
 def read_tools(chat: ChatRequest, model: ChatModel) -> Tools:
     """An empty list is the same as none. Raises :class:`ApiError`."""
-    definitions = chat.tools or []
-    if len(definitions) > MAX_TOOLS:
-        raise ApiError(f"There are {len(definitions)} tools, at most {MAX_TOOLS} may be given.", param="tools")
-    functions = [_function(tool, index) for index, tool in enumerate(definitions)]
+    given = definitions(chat)
+    if len(given) > MAX_TOOLS:
+        raise ApiError(f"There are {len(given)} tools, at most {MAX_TOOLS} may be given.", param="tools")
+    functions = [_function(tool, index) for index, tool in enumerate(given)]
     names = [function.name for function in functions]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -48,41 +60,25 @@ def read_tools(chat: ChatRequest, model: ChatModel) -> Tools:
             code="unsupported_value",
             param="tool_choice",
         )
-    rendered = [_rendered(tool) for tool in definitions]
-    return Tools(rendered, functions, choice, parsed=bool(functions) and choice.mode != "none")
-
-
-def response_grammar(format: ResponseFormat) -> JsonObject | None:
-    """The structural-tag format of the wanted text, None for any text. Raises :class:`ApiError`."""
-    if format.type == "text":
-        return None
-    schema: JsonObject = {"type": "object"}
-    if format.type == "json_schema":
-        if format.json_schema is None or format.json_schema.json_schema is None:
-            raise ApiError(
-                "response_format of type json_schema needs json_schema.schema.",
-                code="missing_required_parameter",
-                param="response_format.json_schema.schema",
-            )
-        schema = format.json_schema.json_schema
-        try:
-            check_schema(schema)
-        except SchemaError as error:
-            raise ApiError(
-                f"Invalid schema for response_format: {error}.",
-                code="invalid_json_schema",
-                param="response_format.json_schema.schema",
-            ) from error
-    return {"type": "json_schema", "json_schema": schema}
+    rendered = [_rendered(tool, function.parameters) for tool, function in zip(given, functions, strict=True)]
+    return Tools(
+        rendered,
+        functions,
+        choice,
+        parsed=bool(functions) and choice.mode != "none",
+        custom=frozenset(tool.custom.name for tool in given if tool.custom is not None),
+        legacy=not chat.tools and bool(chat.functions),
+    )
 
 
 def _function(tool: ToolDefinition, index: int) -> FunctionTool:
+    if tool.type == "custom" and tool.custom is not None:
+        return FunctionTool(_name(tool.custom.name, index, "custom"), _custom_parameters())
     if tool.type != "function" or tool.function is None:
-        raise _bad_tool(index, "type", f"it is {tool.type!r}; here only functions can be called")
-    name = tool.function.name
-    if not NAME.fullmatch(name):
-        raise _bad_tool(index, "function.name", f"{name[:100]!r} must be 1 to 128 letters, digits or _ - . : /")
-    parameters = tool.function.parameters or {"type": "object", "properties": {}}
+        problem = f"it is {tool.type!r} without a definition; expected a function or a custom tool"
+        raise _bad_tool(index, "type", problem)
+    name = _name(tool.function.name, index, "function")
+    parameters = tool.function.parameters or _NO_PARAMETERS
     try:
         check_object_schema(parameters)
     except SchemaError as error:
@@ -94,30 +90,77 @@ def _function(tool: ToolDefinition, index: int) -> FunctionTool:
     return FunctionTool(name, parameters)
 
 
-def _rendered(tool: ToolDefinition) -> JsonObject:
+def _name(name: str, index: int, kind: str) -> str:
+    if not NAME.fullmatch(name):
+        raise _bad_tool(index, f"{kind}.name", f"{name[:100]!r} must be 1 to 128 letters, digits or _ - . : /")
+    return name
+
+
+def _custom_parameters() -> JsonObject:
+    """Models call functions only, so a custom tool is a function with one text."""
+    return {
+        "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"],
+        "additionalProperties": False,
+    }  # fmt: skip
+
+
+def _rendered(tool: ToolDefinition, parameters: JsonObject) -> JsonObject:
     """As the template prints it. ``strict`` is about decoding and no business of the model's."""
-    assert tool.function is not None
-    function: JsonObject = {"name": tool.function.name}
-    if tool.function.description is not None:
-        function["description"] = tool.function.description
-    function["parameters"] = tool.function.parameters or {"type": "object", "properties": {}}
+    definition = tool.custom if tool.type == "custom" else tool.function
+    assert definition is not None
+    function: JsonObject = {"name": definition.name}
+    description = _described(definition) if isinstance(definition, CustomDefinition) else definition.description
+    if description is not None:
+        function["description"] = description
+    function["parameters"] = parameters
     return {"type": "function", "function": function}
+
+
+def _described(tool: CustomDefinition) -> str | None:
+    grammar = tool.format.grammar if tool.format is not None else None
+    if grammar is None:
+        return tool.description
+    rule = f"The input must match this {grammar.syntax} grammar:\n{grammar.definition}"
+    return f"{tool.description}\n{rule}" if tool.description else rule
 
 
 def _choice(chat: ChatRequest, names: list[str]) -> ToolChoice:
     wanted = chat.tool_choice
     parallel = chat.parallel_tool_calls is not False
+    if wanted is None and chat.function_call is not None:
+        legacy = chat.function_call
+        wanted = NamedChoice(type="function", function=legacy) if isinstance(legacy, NamedTool) else legacy
+        parallel = False
+    elif wanted is None and not chat.tools and chat.functions:
+        parallel = False
     if isinstance(wanted, NamedChoice):
-        if wanted.function.name not in names:
-            raise ApiError(
-                f"tool_choice names {wanted.function.name[:100]!r}, which is not among the tools.",
-                code="invalid_value",
-                param="tool_choice",
-            )
-        return ToolChoice("named", wanted.function.name, parallel)
+        return ToolChoice("named", _known([wanted], names)[0], parallel)
+    if isinstance(wanted, AllowedChoice):
+        allowed = _known(wanted.allowed_tools.tools, names)
+        if not allowed:
+            raise ApiError("allowed_tools lists no tool.", code="invalid_value", param="tool_choice")
+        return ToolChoice(wanted.allowed_tools.mode, None, parallel, tuple(dict.fromkeys(allowed)))
     if wanted == "required" and not names:
         raise ApiError("tool_choice is 'required', but there are no tools.", code="invalid_value", param="tool_choice")
     return ToolChoice(wanted or "auto", parallel=parallel)
+
+
+def _known(choices: Iterable[NamedChoice], names: list[str]) -> list[str]:
+    """The names that are chosen. Raises :class:`ApiError` for one that is no tool's."""
+    chosen = []
+    for choice in choices:
+        tool = choice.function if choice.type == "function" else choice.custom
+        if tool is None:
+            message = f"tool_choice of type {choice.type!r} needs {choice.type}.name."
+            raise ApiError(message, code="missing_required_parameter", param="tool_choice")
+        if tool.name not in names:
+            raise ApiError(
+                f"tool_choice names {tool.name[:100]!r}, which is not among the tools.",
+                code="invalid_value",
+                param="tool_choice",
+            )
+        chosen.append(tool.name)
+    return chosen
 
 
 def _bad_tool(index: int, field: str, problem: str) -> ApiError:

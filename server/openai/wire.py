@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class FunctionCall(msgspec.Struct):
@@ -15,17 +15,27 @@ class FunctionCall(msgspec.Struct):
     arguments: str
 
 
+class CustomCall(msgspec.Struct):
+    name: str | UnsetType
+    input: str
+
+
 class ToolCall(msgspec.Struct, kw_only=True):
     id: str
     type: str = "function"
-    function: FunctionCall
+    function: FunctionCall | UnsetType = UNSET
+    custom: CustomCall | UnsetType = UNSET
 
 
 class Message(msgspec.Struct, kw_only=True):
     role: str = "assistant"
     content: str | None
     refusal: None = None
+    # Both names that peers use for thoughts.
+    reasoning: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
+    function_call: FunctionCall | UnsetType = UNSET
 
 
 class TopLogprob(msgspec.Struct):
@@ -51,6 +61,8 @@ class Choice(msgspec.Struct):
     message: Message
     finish_reason: FinishReason
     logprobs: Logprobs | None = None
+    stop_reason: str | int | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class PromptDetails(msgspec.Struct):
@@ -81,6 +93,7 @@ class Completion(msgspec.Struct, kw_only=True):
     choices: list[Choice]
     usage: Usage
     system_fingerprint: None = None
+    prompt_token_ids: list[int] | UnsetType = UNSET
 
 
 class FunctionDelta(msgspec.Struct):
@@ -92,14 +105,18 @@ class ToolCallDelta(msgspec.Struct, kw_only=True):
     index: int
     id: str | UnsetType = UNSET
     type: str | UnsetType = UNSET
-    function: FunctionDelta
+    function: FunctionDelta | UnsetType = UNSET
+    custom: CustomCall | UnsetType = UNSET
 
 
 class Delta(msgspec.Struct):
     role: str | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
     refusal: UnsetType | None = UNSET
+    reasoning: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    function_call: FunctionDelta | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct):
@@ -107,6 +124,8 @@ class ChunkChoice(msgspec.Struct):
     delta: Delta
     logprobs: Logprobs | None = None
     finish_reason: FinishReason | None = None
+    stop_reason: str | int | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class Chunk(msgspec.Struct, kw_only=True):
@@ -117,3 +136,4 @@ class Chunk(msgspec.Struct, kw_only=True):
     choices: list[ChunkChoice]
     system_fingerprint: None = None
     usage: Usage | UnsetType | None = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET

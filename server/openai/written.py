@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from ..chat.conversation import Conversation
-from ..chat.formats import CallArguments, CallStart, Delta, TextDelta
+from ..chat.formats import CallArguments, CallStart, Delta, ReasoningDelta, TextDelta
 from ..chat.generate import Generation
 from ..chat.messages import new_call_id
 
 
 @dataclass
 class WrittenCall:
+    """A call, its arguments as JSON text, as far as the model has written it."""
+
     id: str
     name: str
     arguments: str = ""
@@ -22,14 +25,17 @@ class Written:
     """Takes the deltas in order."""
 
     text: str = ""
+    reasoning: str = ""
     calls: list[WrittenCall] = field(default_factory=list)
 
     def take(self, delta: Delta) -> None:
         match delta:
             case TextDelta():
                 self.text += delta.text
+            case ReasoningDelta():
+                self.reasoning += delta.text
             case CallStart():
-                self.calls.append(WrittenCall(new_call_id(), delta.name))
+                self.calls.append(WrittenCall(delta.id or new_call_id(), delta.name))
             case CallArguments():
                 self.calls[delta.index].arguments += delta.text
 
@@ -37,4 +43,14 @@ class Written:
         """Note the turn's exact ids: ``ended`` by its end-of-turn token, or ``cut`` by the limit of tokens."""
         if ended or cut:
             calls = [(call.id, call.name, call.arguments) for call in self.calls]
-            conversation.record(self.text, calls, generation.token_ids, ended=ended)
+            conversation.record(self.text, calls, generation.token_ids, ended=ended, reasoning=self.reasoning)
+
+
+def custom_input(arguments: str) -> str:
+    """The text that a custom tool is called with, which the model writes as the one argument of a function."""
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    text = value.get("input") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else arguments

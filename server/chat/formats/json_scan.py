@@ -37,7 +37,7 @@ class ObjectScanner:
         self._argument_keys = argument_keys
         self._place: _Place = "start"
         self._key: str | None = None
-        self._value = _Value()
+        self._value = JsonExtent()
         self._arguments: str | None = None
         self._untaken = ""
 
@@ -75,11 +75,11 @@ class ObjectScanner:
                 self._place = "key"
             case "colon", ":":
                 self._place = "value"
-                self._value = _Value()
+                self._value = JsonExtent()
             case "key", '"':
                 self._key = None
                 self._place = "value"
-                self._value = _Value()
+                self._value = JsonExtent()
                 return self._read_value(text, position)
             case "value", _:
                 return self._read_value(text, position)
@@ -138,7 +138,7 @@ class ObjectScanner:
             self.failed = True
 
 
-class _Value:
+class JsonExtent:
     """One JSON value's extent: brackets are matched and strings are respected, nothing else is checked."""
 
     def __init__(self) -> None:

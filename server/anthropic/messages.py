@@ -1,0 +1,68 @@
+"""``POST /v1/messages`` and ``/v1/messages/count_tokens``."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ...engine.errors import InvalidRequest
+from ..chat.generate import Generation
+from ..http import body
+from ..http.caller import caller_of
+from ..http.disconnect import until_disconnect
+from ..http.events import EventStream
+from ..openai.choices import engine_requests
+from ..openai.prepare import bad_grammar, prepare, served_name
+from ..served import ServedModel
+from .answer import Answer
+from .convert import chat_request
+from .schemas import CountRequest, MessagesRequest
+
+JsonObject = dict[str, Any]
+
+router = APIRouter()
+
+
+@router.post("/v1/messages", openapi_extra=body.documented(MessagesRequest))
+async def messages(request: Request) -> Response:
+    asked = await body.read(request, MessagesRequest)
+    served: ServedModel = request.app.state.served
+    _check_model(served, asked.model)
+    model, _ = served.now()
+
+    async def start() -> Answer:
+        chat = chat_request(asked)
+        prepared = await prepare(chat, served, caller_of(request.scope).name)
+        (engine_request,) = engine_requests(chat, prepared.prompt, prepared.sampling, cache_salt=prepared.cache_salt)
+        tools = prepared.tools.functions if prepared.tools.parsed else ()
+        try:
+            generation = await Generation.start(served.engine, model, engine_request, tools=tools, stop=prepared.stop)
+        except InvalidRequest as error:
+            if error.param == "grammar":
+                raise bad_grammar(error, prepared) from error
+            raise
+        return Answer(f"msg_{secrets.token_hex(12)}", asked.model, prepared, generation, model.tokenizer)
+
+    answer = await until_disconnect(request.receive, start)
+    if asked.stream:
+        return EventStream(answer.stream)
+    content = await until_disconnect(request.receive, answer.whole)
+    return Response(content, media_type="application/json")
+
+
+@router.post("/v1/messages/count_tokens", openapi_extra=body.documented(CountRequest))
+async def count_tokens(request: Request) -> JsonObject:
+    asked = await body.read(request, CountRequest)
+    served: ServedModel = request.app.state.served
+    _check_model(served, asked.model)
+    served.now()
+    prepared = await prepare(chat_request(asked), served, caller_of(request.scope).name)
+    return {"input_tokens": len(prepared.prompt)}
+
+
+def _check_model(served: ServedModel, name: str) -> None:
+    """Clients ask for Claude by names of their own, whatever they are told; all of these are the served model."""
+    if not name.startswith("claude-"):
+        served_name(served, name)

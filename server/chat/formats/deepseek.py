@@ -1,0 +1,65 @@
+"""DeepSeek's calls: a section of calls, each a name and a JSON object between tokens.
+
+V3 and R1 (in one line but for the breaks that are shown as \\n):
+<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\\n```json\\n{...}\\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>
+
+V3.1: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{...}<｜tool▁call▁end｜><｜tool▁calls▁end｜>
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments
+from .named_calls import NamedCalls
+
+_SECTION, _SECTION_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
+_CALL, _CALL_END = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
+_SEPARATOR = "<｜tool▁sep｜>"
+_FENCE, _FENCE_END = "\n```json\n", "\n```"
+_V3_HEADER = re.compile(rf"\s*\w*{re.escape(_SEPARATOR)}\s*(?P<name>[^\s<{{]+)\s*```(?:json\s*)?(?=[{{`])")
+_V31_HEADER = re.compile(rf"\s*(?P<name>[^\s<]+)\s*{re.escape(_SEPARATOR)}")
+
+
+class DeepSeekV3(ToolFormat):
+    name = "deepseek_v3"
+    markers = (_SECTION, _SECTION_END, _CALL, _CALL_END, _SEPARATOR)
+    trigger = _SECTION
+    section = True
+    _header = _V3_HEADER
+    _closes = ("```", _CALL_END, _SECTION_END)
+    _between = "\n"
+
+    @classmethod
+    def writes(cls, template: str) -> bool:
+        return _SECTION in template and "```json" in template
+
+    def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
+        return NamedCalls(_CALL, self._header, section=_SECTION, closes=self._closes)
+
+    def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
+        calls: JsonObject = {
+            "type": "tags_with_separator", "separator": self._between, "tags": [self._tag(tool) for tool in tools],
+            "at_least_one": True, "stop_after_first": one,
+        }  # fmt: skip
+        return [{"type": "tag", "begin": _SECTION, "content": calls, "end": _SECTION_END}]
+
+    def _tag(self, tool: FunctionTool) -> JsonObject:
+        begin = f"{_CALL}function{_SEPARATOR}{tool.name}{_FENCE}"
+        return {"type": "tag", "begin": begin, "content": json_arguments(tool), "end": f"{_FENCE_END}{_CALL_END}"}
+
+
+class DeepSeekV31(DeepSeekV3):
+    name = "deepseek_v31"
+    _header = _V31_HEADER
+    _closes = (_CALL_END, _SECTION_END)
+    _between = ""
+
+    @classmethod
+    def writes(cls, template: str) -> bool:
+        return _SECTION in template and "```json" not in template
+
+    def _tag(self, tool: FunctionTool) -> JsonObject:
+        begin = f"{_CALL}{tool.name}{_SEPARATOR}"
+        return {"type": "tag", "begin": begin, "content": json_arguments(tool), "end": _CALL_END}

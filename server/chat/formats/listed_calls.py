@@ -1,0 +1,27 @@
+"""What Granite 3 and Phi-4-mini have in common: a JSON list of call objects behind a mark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, object_tag
+from .object_calls import ObjectCalls
+
+
+class ListedCalls(ToolFormat):
+    """One section per turn: the ``trigger``, a list, and ``close``, which is empty where nothing closes a section."""
+
+    section = True
+    close = ""
+    between = ", "
+
+    def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
+        closes = [self.close] if self.close else []
+        return ObjectCalls([self.trigger], closes, several=True)
+
+    def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
+        calls: JsonObject = {
+            "type": "tags_with_separator", "separator": self.between, "tags": [object_tag(tool) for tool in tools],
+            "at_least_one": True, "stop_after_first": one,
+        }  # fmt: skip
+        return [{"type": "tag", "begin": f"{self.trigger}[", "content": calls, "end": f"]{self.close}"}]

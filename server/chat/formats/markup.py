@@ -1,0 +1,120 @@
+"""What parsers of marked calls have in common: a buffer, states, and text that may yet turn out to be a mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from .base import CallArguments, CallStart, Delta, StreamParser, TextDelta
+
+LONGEST_NAME = 256
+"""Characters that may stand where a call's name is expected; behind as many without an end, it is no call."""
+
+
+class MarkupParser(StreamParser):
+    """A state is a method that consumes what is certain in the buffer.
+
+    It returns True when there may be more to do, False when the next step depends on text that has not come.
+    ``_source`` is what has been consumed of a call that is not certain yet: if it turns out to be none, it is text.
+
+    Args:
+        marks: the texts that begin a call.
+    """
+
+    def __init__(self, marks: Sequence[str]) -> None:
+        self._marks = marks
+        self._buffer = ""
+        self._source = ""
+        self._calls = 0
+        self._opened = ""
+        self._state: Callable[[list[Delta]], bool] = self._outside
+
+    def feed(self, text: str) -> list[Delta]:
+        self._buffer += text
+        deltas: list[Delta] = []
+        while self._state(deltas):
+            pass
+        return deltas
+
+    def finish(self) -> list[Delta]:
+        deltas: list[Delta] = []
+        self._end(deltas)
+        left = self._source + self._buffer
+        if not (self._calls and left.isspace()):
+            say(deltas, left)
+        self._source = self._buffer = ""
+        return deltas
+
+    def _end(self, deltas: list[Delta]) -> None:
+        """The output has ended: see to what is half done. What then is in source and buffer is text."""
+
+    def _opens(self, mark: str) -> Callable[[list[Delta]], bool]:
+        """The state behind a mark."""
+        raise NotImplementedError
+
+    def _outside(self, deltas: list[Delta]) -> bool:
+        found = [(at, mark) for mark in self._marks if (at := self._buffer.find(mark)) >= 0]
+        if found:
+            at, mark = min(found, key=lambda item: (item[0], -len(item[1])))
+            before = self._buffer[:at]
+            say(deltas, before.rstrip())
+            # The white space before a call belongs to the format, unless it turns out to be none.
+            self._source = before[len(before.rstrip()) :] + mark
+            self._buffer = self._buffer[at + len(mark) :]
+            self._opened = mark
+            self._state = self._opens(mark)
+            return True
+        certain = len(self._buffer) - partial(self._buffer, self._marks)
+        certain = len(self._buffer[:certain].rstrip())
+        say(deltas, self._buffer[:certain])
+        self._buffer = self._buffer[certain:]
+        return False
+
+    def _announce(self, deltas: list[Delta], name: str, id: str | None = None) -> None:
+        deltas.append(CallStart(self._calls, name, id))
+        self._calls += 1
+        self._source = ""
+
+    def _argue(self, deltas: list[Delta], text: str) -> None:
+        if text:
+            deltas.append(CallArguments(self._calls - 1, text))
+
+    def _fail(self, deltas: list[Delta]) -> bool:
+        """No call after all: its mark is text, and what was read behind it is looked at again."""
+        keep = self._source.find(self._opened) + len(self._opened)
+        say(deltas, self._source[:keep])
+        self._buffer = self._source[keep:] + self._buffer
+        self._source = ""
+        self._state = self._outside
+        return True
+
+    def _take(self, count: int) -> str:
+        """Consume so much of the buffer for a call that is not certain."""
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        self._source += taken
+        return taken
+
+    def _skip(self, marks: Iterable[str], junk: str = " \t\r\n") -> bool:
+        """Consume closing marks and the ``junk`` before them. False while more of one may come."""
+        while True:
+            rest = self._buffer.lstrip(junk)
+            mark = next((mark for mark in marks if rest.startswith(mark)), None)
+            if mark is None:
+                return bool(rest) and not any(mark.startswith(rest) for mark in marks)
+            self._buffer = rest[len(mark) :]
+
+
+def say(deltas: list[Delta], text: str) -> None:
+    """Add ``text``, if there is any."""
+    if text:
+        deltas.append(TextDelta(text))
+
+
+def partial(text: str, marks: Iterable[str]) -> int:
+    """How many characters at the end of ``text`` could be the beginning of one of ``marks``."""
+    longest = 0
+    for mark in marks:
+        for length in range(min(len(text), len(mark) - 1), longest, -1):
+            if mark.startswith(text[-length:]):
+                longest = length
+                break
+    return longest

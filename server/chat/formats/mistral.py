@@ -1,0 +1,92 @@
+"""Mistral's calls, in two spellings of which the template tells: a list, and since 2025 a name and its arguments.
+
+[TOOL_CALLS][{"name": "f", "arguments": {...}}, ...]
+[TOOL_CALLS]f[ARGS]{...}[TOOL_CALLS]g[ARGS]{...}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .base import CallStart, Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments, object_tag
+from .named_calls import NamedCalls
+from .object_calls import ObjectCalls
+
+_CALL = "[TOOL_CALLS]"
+_ARGUMENTS = "[ARGS]"
+_ID = "[CALL_ID]"
+_HEADER = re.compile(
+    rf"\s*(?P<name>[^\s\[{{]+)\s*(?:{re.escape(_ID)}\s*[^\s\[{{]+\s*)?(?:{re.escape(_ARGUMENTS)}|(?=\{{))"
+)
+
+
+class Mistral(ToolFormat):
+    name = "mistral"
+    markers = (_CALL, _ARGUMENTS, _ID)
+    trigger = _CALL
+
+    def __init__(self, template: str = "") -> None:
+        self._named = _ARGUMENTS in template
+        self.section = not self._named
+
+    @classmethod
+    def writes(cls, template: str) -> bool:
+        return _CALL in template
+
+    def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
+        return _EitherSpelling()
+
+    def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
+        if self._named:
+            return [
+                {"type": "tag", "begin": f"{_CALL}{tool.name}{_ARGUMENTS}", "content": json_arguments(tool), "end": ""}
+                for tool in tools
+            ]
+        calls: JsonObject = {
+            "type": "tags_with_separator", "separator": ", ", "tags": [object_tag(tool) for tool in tools],
+            "at_least_one": True, "stop_after_first": one,
+        }  # fmt: skip
+        # Templates differ in whether they write a space here, so a model may write either.
+        opens = {"type": "regex", "pattern": r" ?\["}
+        content = {"type": "sequence", "elements": [opens, calls]}
+        return [{"type": "tag", "begin": _CALL, "content": content, "end": "]"}]
+
+
+class _EitherSpelling(StreamParser):
+    """The first character behind the first mark tells the spelling, whatever the template says."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._chosen: StreamParser | None = None
+
+    def feed(self, text: str) -> list[Delta]:
+        if self._chosen is None:
+            self._held += text
+            at = self._held.find(_CALL)
+            behind = self._held[at + len(_CALL) :].lstrip() if at >= 0 else ""
+            if not behind:
+                return self._before(at)
+            self._chosen = _listed() if behind[0] in "[{" else _named()
+            text, self._held = self._held, ""
+        return self._chosen.feed(text)
+
+    def finish(self) -> list[Delta]:
+        parser = self._chosen or _named()
+        return [*parser.feed(self._held), *parser.finish()]
+
+    def _before(self, at: int) -> list[Delta]:
+        """The words that are certain while no mark is complete."""
+        parser = _named()
+        deltas = parser.feed(self._held if at < 0 else self._held[:at])
+        said = sum(len(delta.text) for delta in deltas if not isinstance(delta, CallStart))
+        self._held = self._held[said:]
+        return deltas
+
+
+def _listed() -> StreamParser:
+    return ObjectCalls([_CALL], several=True)
+
+
+def _named() -> StreamParser:
+    return NamedCalls(_CALL, _HEADER)

@@ -1,0 +1,167 @@
+"""The grammar of a JSON schema's values in a notation other than JSON, for formats that write arguments in one.
+
+Enforced are types, properties, items, enum and const, anyOf and oneOf, and what xgrammar enforces of a single string or
+number. References are followed; a schema that refers to itself is any value from the third round on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .base import MOST_WHITESPACE, JsonObject
+from .raw_values import resolved
+
+_DEEPEST = 6
+_SCALARS = ("integer", "number")
+_IMPLIED = {"properties": "object", "items": "array", "prefixItems": "array", "pattern": "string"}
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How values are written.
+
+    Attributes:
+        text: the format of a string under its schema (``pattern``, ``format``), or of any string under ``{}``.
+        quoted: one given string. key: one given property's name, with what separates it from its value.
+        names: how true, false and null are spelled.
+        any: the format of any value.
+    """
+
+    text: Callable[[JsonObject], JsonObject]
+    quoted: Callable[[str], str]
+    key: Callable[[str], str]
+    names: dict[bool | None, str]
+    any: JsonObject
+    separator: str = ", "
+
+
+def value(schema: Any, root: JsonObject, notation: Notation, depth: int = 0) -> JsonObject:
+    """The structural-tag format of the values of ``schema``, whose references lead into ``root``."""
+    schema = resolved(schema, root)
+    if depth > _DEEPEST or not isinstance(schema, dict):
+        return notation.any
+    for key in ("enum", "const"):
+        if key in schema:
+            values = schema[key] if key == "enum" and isinstance(schema[key], list) else [schema[key]]
+            return _either([{"type": "const_string", "value": written(item, notation)} for item in values])
+    for key in ("anyOf", "oneOf"):
+        if isinstance(schema.get(key), list) and schema[key]:
+            return _either([value(item, root, notation, depth + 1) for item in schema[key]])
+    if isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
+        return value(schema["allOf"][0], root, notation, depth + 1)
+    kinds = schema.get("type") or next((kind for key, kind in _IMPLIED.items() if key in schema), None)
+    if kinds is None:
+        return notation.any
+    listed = kinds if isinstance(kinds, list) else [kinds]
+    return _either([_of_type(kind, schema, root, notation, depth) for kind in listed])
+
+
+def written(item: Any, notation: Notation) -> str:
+    """One given value."""
+    match item:
+        case None | bool():
+            return notation.names[item]
+        case str():
+            return notation.quoted(item)
+        case dict():
+            inside = [notation.key(key) + written(inner, notation) for key, inner in item.items()]
+            return "{" + notation.separator.join(inside) + "}"
+        case list():
+            return "[" + notation.separator.join(written(inner, notation) for inner in item) + "]"
+        case _:
+            return str(item)
+
+
+def members(
+    schema: JsonObject,
+    root: JsonObject,
+    notation: Notation,
+    depth: int = 0,
+    key: Callable[[str], str] | None = None,
+) -> JsonObject:
+    """The properties of an object between its brackets: the required ones first, then any of the others in order.
+
+    ``key`` writes these properties' names, where they are written unlike those of the objects inside.
+    """
+    key = key or notation.key
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    listed = schema.get("required")
+    required = [name for name in properties if isinstance(listed, list) and name in listed]
+    optional = [name for name in properties if name not in required]
+    parts = {
+        name: _sequence(_text(key(name)), value(properties[name], root, notation, depth + 1)) for name in properties
+    }
+    separator = _text(notation.separator)
+    if required:
+        first = [part for name in required for part in (separator, parts[name])][1:]
+        return _sequence(*first, *(_maybe(separator, parts[name]) for name in optional))
+    # Whichever comes first has no separator before it.
+    starts = [
+        _sequence(parts[name], *(_maybe(separator, parts[later]) for later in optional[place + 1 :]))
+        for place, name in enumerate(optional)
+    ]
+    return {"type": "optional", "content": _either(starts)} if starts else _text("")
+
+
+def _of_type(kind: str, schema: JsonObject, root: JsonObject, notation: Notation, depth: int) -> JsonObject:
+    match kind:
+        case "string":
+            return notation.text(schema)
+        case "integer" | "number":
+            bounds = {key: item for key, item in schema.items() if key not in ("type", "description", "title")}
+            plain = {key: item for key, item in bounds.items() if isinstance(item, int | float) and math.isfinite(item)}
+            return {"type": "json_schema", "json_schema": {"type": kind, **plain}}
+        case "boolean":
+            return _either([_text(notation.names[True]), _text(notation.names[False])])
+        case "null":
+            return _text(notation.names[None])
+        case "array":
+            return _array(schema, root, notation, depth)
+        case "object" if isinstance(schema.get("properties"), dict) and schema["properties"]:
+            return _sequence(_text("{"), members(schema, root, notation, depth), _text("}"))
+        case _:
+            return notation.any
+
+
+def _array(schema: JsonObject, root: JsonObject, notation: Notation, depth: int) -> JsonObject:
+    item = value(schema.get("items"), root, notation, depth + 1)
+    least, most = schema.get("minItems"), schema.get("maxItems")
+    least = least if isinstance(least, int) else 0
+    most = most if isinstance(most, int) else -1
+    more = {
+        "type": "repeat", "min": max(0, least - 1), "max": -1 if most < 0 else max(0, most - 1),
+        "content": _sequence(_text(notation.separator), item),
+    }  # fmt: skip
+    items = _text("") if most == 0 else _sequence(item, more)
+    return _sequence(_text("["), items if least else {"type": "optional", "content": items}, _text("]"))
+
+
+def _text(text: str) -> JsonObject:
+    return {"type": "const_string", "value": text}
+
+
+def _sequence(*elements: JsonObject) -> JsonObject:
+    filled = [element for element in elements if element != _text("")]
+    if len(filled) == 1:
+        return filled[0]
+    return {"type": "sequence", "elements": filled} if filled else _text("")
+
+
+def _maybe(*elements: JsonObject) -> JsonObject:
+    return {"type": "optional", "content": _sequence(*elements)}
+
+
+def _either(elements: list[JsonObject]) -> JsonObject:
+    return elements[0] if len(elements) == 1 else {"type": "or", "elements": elements}
+
+
+def json_text(schema: JsonObject) -> JsonObject:
+    """A string as JSON writes it, under its own schema."""
+    kept = {key: item for key, item in schema.items() if key in ("pattern", "format")}
+    return {
+        "type": "json_schema", "json_schema": {"type": "string", **kept}, "max_whitespace_cnt": MOST_WHITESPACE,
+    }  # fmt: skip
