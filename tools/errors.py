@@ -30,3 +30,7 @@ class TooManySessions(WorkspaceError):
 
 class UnknownSession(LookupError):
     """No such session for this caller: it never existed, is somebody else's, was closed, or expired."""
+
+
+class RemoteConfigError(ValueError):
+    """The configuration of external servers cannot be used; the message says where and what is expected."""

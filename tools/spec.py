@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import jsonschema.exceptions
 import jsonschema.protocols
+import referencing
+import referencing.exceptions
 
 from .errors import ToolError
 from .interaction import Ask, Report
@@ -137,18 +139,24 @@ class Registry:
     def specs(self) -> list[ToolSpec]:
         return [tool.spec for tool in self.tools.values()]
 
+    def problem(self, name: str, arguments: object) -> str | None:
+        """What is wrong with a call before it is made, in a sentence, or None."""
+        tool = self.tools.get(name)
+        if tool is None:
+            return f"there is no tool named {name!r}. Available tools: {', '.join(self.tools)}."
+        problem = _first_problem(tool.spec, arguments)
+        return f"wrong arguments for {name}: {problem}" if problem else None
+
     async def call(self, name: str, arguments: object, context: ToolContext) -> ToolResult:
         """Validate, run under the tool's timeout, and turn every failure into a result that the model can read.
 
         Cancellation passes through: a client that disconnects stops the tool.
         """
-        tool = self.tools.get(name)
-        if tool is None:
-            return failure(f"there is no tool named {name!r}. Available tools: {', '.join(self.tools)}.")
-        problem = _first_problem(tool.spec, arguments)
+        problem = self.problem(name, arguments)
         if problem:
-            return failure(f"wrong arguments for {name}: {problem}")
+            return failure(problem)
         assert isinstance(arguments, dict)
+        tool = self.tools[name]
         try:
             async with asyncio.timeout(tool.spec.timeout):
                 return await tool.call(arguments, context)
@@ -167,7 +175,10 @@ def _first_problem(spec: ToolSpec, arguments: object) -> str | None:
     """The most useful sentence about what does not fit the schema, or None."""
     if not isinstance(arguments, dict):
         return "expected a JSON object."
-    errors = list(_validator(json.dumps(spec.parameters)).iter_errors(arguments))
+    try:
+        errors = list(_validator(json.dumps(spec.parameters)).iter_errors(arguments))
+    except (referencing.exceptions.Unresolvable, RecursionError) as error:
+        return f"its schema cannot be used ({type(error).__name__})."
     error = jsonschema.exceptions.best_match(errors)
     if error is None:
         return None
@@ -177,7 +188,8 @@ def _first_problem(spec: ToolSpec, arguments: object) -> str | None:
 
 @functools.lru_cache(maxsize=256)
 def _validator(schema: str) -> jsonschema.protocols.Validator:
-    return jsonschema.Draft202012Validator(json.loads(schema))
+    # The given registry keeps it from fetching what a schema refers to, which it would otherwise do.
+    return jsonschema.Draft202012Validator(json.loads(schema), registry=referencing.Registry())
 
 
 def parameters(properties: Mapping[str, JsonObject], required: Iterable[str] = ()) -> JsonObject:

@@ -191,6 +191,15 @@ class Sessions:
         session.touch()
         return session
 
+    def peek(self, session_id: str) -> Session | None:
+        """A session, whoever's it is, without counting as its use. For the server itself, never for a caller."""
+        return self._sessions.get(session_id)
+
+    def owned_by(self, owner: str) -> list[Session]:
+        """The owner's sessions that have not expired, oldest first."""
+        now = time.time()
+        return [session for session in self._sessions.values() if session.owner == owner and not session.expired(now)]
+
     async def close(self, session_id: str, owner: str = "local") -> None:
         """End a session: what runs in it is killed, a temporary workspace is removed.
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..served import ServedModel
 from ..settings import BROWSER_SETTINGS, ENGINE_SETTINGS, browser_config, engine_config, gather
+from .external import external_servers, external_tools
 
 if TYPE_CHECKING:
     from ...tools import Browsing, Offer
     from ..agent.agent import Agent
+    from .person import Person
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,17 @@ class Hosted:
 
 
 @asynccontextmanager
-async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
+async def hosted(options: Mapping[str, Any], person: Person | None = None) -> AsyncIterator[Hosted]:
     """Start the engine's process first; find the tools and make the workspace while it loads.
 
-    Raises BrowserUnavailable, ConfigError, EngineError, WorkspaceError, TemplateError or UnknownFormat: all for the
-    user to read.
+    ``person`` answers what external servers ask; without one, nobody does.
+
+    Raises BrowserUnavailable, ConfigError, RemoteConfigError, EngineError, WorkspaceError, TemplateError or
+    UnknownFormat: all for the user to read.
     """
+    servers = external_servers(options)
+    if person is not None and not person.present:
+        person = None
     settings = gather(options, os.environ, ENGINE_SETTINGS | BROWSER_SETTINGS)
     config = engine_config(settings)
     async with ServedModel(config) as served:
@@ -42,7 +49,8 @@ async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
         from ..agent.plan import Limits
         from ..hands import for_model
 
-        async with Browsing(browser) as browsing, Sessions() as sessions:
+        external = external_tools(servers, options, person)
+        async with Browsing(browser) as browsing, Sessions() as sessions, external as others:
             offer = await asyncio.to_thread(_offer, browsing, full=config.model != "pocket")
             directory = options.get("workspace")
             session = await sessions.create(directory=Path(directory) if directory else None)
@@ -51,13 +59,13 @@ async def hosted(options: Mapping[str, Any]) -> AsyncIterator[Hosted]:
                 served.engine,
                 model,
                 info,
-                for_model(offer.registry, config.model),
-                ToolContext(session),
+                others.beside(for_model(offer.registry, config.model), info.max_model_len),
+                ToolContext(session, ask=person.answer if person else None),
                 system=options.get("system"),
                 temperature=options.get("temperature"),
                 limits=Limits(max_steps=options["max_steps"]) if "max_steps" in options else Limits(),
             )
-            yield Hosted(agent, offer.missing)
+            yield Hosted(agent, (*offer.missing, *others.problems))
 
 
 def _offer(browsing: Browsing, *, full: bool) -> Offer:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .hosted import hosted
+from .person import Person
 from .problems import reported
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def main(options: Mapping[str, Any]) -> int:
 
 async def _run(options: Mapping[str, Any]) -> int:
     begun = time.monotonic()
-    async with hosted(options) as host:
+    async with hosted(options, Person()) as host:
         from rich.console import Console
 
         from .display import Display

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from .hosted import hosted
+from .person import Person
 from .problems import reported
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def main(options: Mapping[str, Any]) -> int:
 
 def _shell(options: Mapping[str, Any]) -> int:
     """The prompt has the main thread, where Ctrl-C interrupts it; the agent works in the portal's."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(hosted(options)) as host:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(hosted(options, Person())) as host:
         from rich.console import Console
 
         from .display import Display

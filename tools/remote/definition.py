@@ -1,0 +1,96 @@
+"""A tool's definition as an external server gives it, made safe to show to a model and to check arguments by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+import mcp.types as types
+
+from ..spec import Annotations
+
+JsonObject = dict[str, Any]
+
+_LONGEST_DESCRIPTION = 4_000  # characters
+_LARGEST_SCHEMA = 32 * 1024  # bytes
+_DEEPEST_SCHEMA = 24
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+
+
+class BadDefinition(ValueError):
+    """Why a tool cannot be offered."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """
+    Args:
+        name: as the server calls it.
+        fingerprint: of name, description and schema, as the server gave them. Another one needs another approval.
+        hints: what the server claims of the tool's effects. A claim is never a reason to ask less.
+    """
+
+    name: str
+    description: str
+    parameters: JsonObject
+    fingerprint: str
+    hints: Annotations
+
+
+def definition(tool: types.Tool) -> Definition:
+    """Raises BadDefinition."""
+    schema = tool.input_schema
+    text = json.dumps([tool.name, tool.description, schema], sort_keys=True)
+    if len(text) > _LARGEST_SCHEMA:
+        raise BadDefinition(f"its definition has {len(text)} bytes, more than {_LARGEST_SCHEMA}")
+    if schema.get("type", "object") != "object":
+        raise BadDefinition("its arguments are no object")
+    hints = tool.annotations or types.ToolAnnotations()
+    return Definition(
+        name=tool.name,
+        description=visible(tool.description or tool.title or tool.name)[:_LONGEST_DESCRIPTION],
+        parameters={"type": "object", "properties": {}, **_bounded(schema, _DEEPEST_SCHEMA)},
+        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        # Only what makes us more careful is believed.
+        hints=Annotations(read_only=False, destructive=True, open_world=hints.open_world_hint is not False),
+    )
+
+
+def visible(text: str) -> str:
+    """``text`` without what people do not see: terminal escapes, control characters, zero-width and tag characters."""
+    text = _ESCAPES.sub("", text)
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs"))
+
+
+def _bounded(schema: JsonObject, depth: int) -> JsonObject:
+    """``schema`` without what would let a server fetch (foreign references) or stall (regular expressions) us.
+
+    The server checks its arguments itself.
+    """
+    if depth == 0:
+        raise BadDefinition(f"its schema is nested deeper than {_DEEPEST_SCHEMA} levels")
+    kept: JsonObject = {}
+    for key, value in schema.items():
+        if key in ("pattern", "patternProperties", "$id", "$schema", "$dynamicRef") and not _is_name_table(schema, key):
+            continue
+        if key == "$ref" and isinstance(value, str) and not value.startswith("#"):
+            raise BadDefinition(f"its schema refers to {value[:100]!r}, which is not fetched")
+        kept[key] = _inner(value, depth - 1)
+    return kept
+
+
+def _inner(value: Any, depth: int) -> Any:
+    if isinstance(value, dict):
+        return _bounded(value, depth)
+    if isinstance(value, list):
+        return [_inner(item, depth) for item in value]
+    return visible(value) if isinstance(value, str) else value
+
+
+def _is_name_table(schema: JsonObject, key: str) -> bool:
+    """Whether ``schema`` looks like a table of properties, where ``pattern`` may be an argument's name."""
+    return isinstance(schema[key], dict) and key != "patternProperties"

@@ -1,0 +1,35 @@
+"""Names of external tools as models see them, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_OTHER = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST = 64
+_DIGITS = 8
+
+
+class Aliases:
+    """``label__tool``, in the characters and the length that all model APIs take; never two tools by one name."""
+
+    def __init__(self) -> None:
+        self._originals: dict[str, tuple[str, str]] = {}
+
+    def add(self, label: str, tool: str) -> str:
+        """The alias of a server's tool; the same one each time."""
+        plain = f"{label}__{_OTHER.sub('_', tool)}"
+        alias = plain if len(plain) <= _LONGEST else _shortened(plain, label, tool)
+        if self._originals.get(alias, (label, tool)) != (label, tool):
+            alias = _shortened(plain, label, tool)
+        self._originals[alias] = (label, tool)
+        return alias
+
+    def original(self, alias: str) -> tuple[str, str] | None:
+        """(label, name at the server), or None for a name that is no alias."""
+        return self._originals.get(alias)
+
+
+def _shortened(plain: str, label: str, tool: str) -> str:
+    digest = hashlib.sha256(f"{label}\0{tool}".encode()).hexdigest()[:_DIGITS]
+    return f"{plain[: _LONGEST - _DIGITS - 1]}_{digest}"

@@ -1,0 +1,265 @@
+"""The connection to one external server, kept up: it crashes or hangs alone.
+
+A connection lives in a task of its own, since it must be left where it was entered. Calls come from other tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import anyio
+import anyio.abc
+import httpx2
+import mcp.types as types
+from mcp import Client
+from mcp.client.context import ClientRequestContext
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+
+from ..errors import ToolError
+from ..interaction import Progress, Question
+from ..spec import JsonObject, ToolContext
+from .config import ServerConfig
+from .definition import BadDefinition, Definition, definition
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 30.0  # seconds
+_RECONNECT_TIMEOUT = 10.0  # that a call waits for a connection that has just ended
+_PING_TIMEOUT = 5.0
+_PAUSES = (0.0, 0.5, 2.0, 8.0, 30.0)  # seconds before each try to connect again, the last one for ever
+_STEADY = 60.0  # seconds after which a connection counts as good
+_MOST_TOOLS = 512
+_LAST_WORDS = 2000  # bytes of what a command wrote to stderr
+
+HttpClient = Callable[[ServerConfig], httpx2.AsyncClient]
+
+
+def plain_client(config: ServerConfig) -> httpx2.AsyncClient:
+    """For the servers of the operator's own configuration. The SDK follows redirects on the same origin only."""
+    return httpx2.AsyncClient(headers=dict(config.headers), timeout=httpx2.Timeout(30.0, read=300.0))
+
+
+class RemoteServer:
+    """
+    Args:
+        config: where it is.
+        http_client: makes what requests to a URL go through.
+
+    Attributes:
+        definitions: its tools as they are now, by name.
+        problem: why it cannot be used now, in a sentence, or None.
+    """
+
+    def __init__(self, config: ServerConfig, http_client: HttpClient = plain_client) -> None:
+        self.config = config
+        self.definitions: dict[str, Definition] = {}
+        self.problem: str | None = "it has not been started"
+        self._http_client = http_client
+        self._client: Client | None = None
+        self._was_up = False
+        self._broken = anyio.Event()
+        self._tried = anyio.Event()
+        self._asking: list[ToolContext] = []
+        self._errors = b""
+
+    async def tried(self) -> None:
+        """Wait until the first try to connect has succeeded or failed."""
+        await self._tried.wait()
+
+    async def run(self) -> None:
+        """Keep the connection up until cancelled."""
+        failures = 0
+        while True:
+            await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            begun = time.monotonic()
+            self._was_up = False
+            try:
+                await self._connection()
+            except Exception as error:
+                if not self._was_up:
+                    self.problem = self._explained(error)
+                    log.warning("the MCP server %s: %s", self.config.label, self.problem)
+                    self._tried.set()
+            self._give_up()
+            failures = 0 if time.monotonic() - begun > _STEADY else failures + 1
+
+    async def call(self, name: str, arguments: JsonObject, context: ToolContext) -> types.CallToolResult:
+        """Call a tool. Progress and questions go to ``context``. Cancelling this cancels the call at the server.
+
+        Raises ToolError: the server is not there, ended, did not answer in time, or refused.
+        """
+        if self._client is None:
+            with anyio.move_on_after(_RECONNECT_TIMEOUT):
+                await self._tried.wait()
+        client = self._client
+        if client is None:
+            raise ToolError(
+                f"the external server {self.config.label} cannot be used: {self.problem}. Go on without it."
+            )
+        self._asking.append(context)
+        try:
+            with anyio.fail_after(self.config.timeout):
+                return await client.call_tool(name, arguments, progress_callback=_progress(context))
+        except TimeoutError:
+            await self._check(client)
+            raise ToolError(
+                f"the external server {self.config.label} did not answer within {self.config.timeout:g} seconds."
+            ) from None
+        except MCPError as error:
+            if error.error.code == types.CONNECTION_CLOSED:
+                self._lose(client)
+                raise ToolError(f"the external server {self.config.label} ended during the call. Try again.") from error
+            raise ToolError(f"the external server {self.config.label} refused: {error.error.message[:1000]}") from error
+        except anyio.get_cancelled_exc_class():
+            raise
+        except Exception as error:  # a server may answer anything, and the SDK checks answers
+            log.warning("a call of %s at %s failed: %s", name, self.config.label, error)
+            self._lose(client)
+            raise ToolError(f"the external server {self.config.label} gave no valid answer.") from error
+        finally:
+            self._asking.remove(context)
+
+    def _lose(self, client: Client) -> None:
+        """End a connection that is of no use any more."""
+        if client is self._client:
+            self._give_up()
+            self._broken.set()
+
+    def _give_up(self) -> None:
+        """There is no connection now: calls wait for the next try."""
+        if self._client is not None:
+            self._client, self.problem = None, "its connection ended"
+            self._tried = anyio.Event()
+
+    async def _connection(self) -> None:
+        self._broken = anyio.Event()
+        async with anyio.create_task_group() as group, self._transport(group) as transport:
+            client = Client(
+                cast(Any, transport),
+                elicitation_callback=self._elicited,
+                message_handler=self._heard,
+                client_info=types.Implementation(name="agenthost", version="0.1.0"),
+                cache=None,
+            )
+            with anyio.fail_after(CONNECT_TIMEOUT) as scope:
+                async with client:
+                    await self._list(client)
+                    scope.deadline = float("inf")
+                    self._client, self.problem, self._was_up = client, None, True
+                    self._tried.set()
+                    if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+                        group.start_soon(self._listen, client)
+                    await self._broken.wait()
+            group.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _transport(self, group: anyio.abc.TaskGroup) -> AsyncIterator[object]:
+        if self.config.url is not None:
+            async with self._http_client(self.config) as http:
+                yield streamable_http_client(self.config.url, http_client=http)
+            return
+        reading, writing = os.pipe()
+        command, *args = self.config.command
+        parameters = StdioServerParameters(command=command, args=args, env=dict(self.config.env), cwd=self.config.cwd)
+        group.start_soon(self._keep_errors, reading)
+        with os.fdopen(writing, "w") as errors:
+            yield stdio_client(parameters, errlog=errors)
+
+    async def _keep_errors(self, fd: int) -> None:
+        try:
+            while True:
+                await anyio.wait_readable(fd)
+                data = os.read(fd, 1 << 16)
+                if not data:
+                    return
+                self._errors = (self._errors + data)[-_LAST_WORDS:]
+        finally:
+            os.close(fd)
+
+    async def _list(self, client: Client) -> None:
+        found: dict[str, Definition] = {}
+        cursor: str | None = None
+        for _ in range(_MOST_TOOLS):
+            page = await client.list_tools(cursor=cursor)
+            for tool in page.tools:
+                if self.config.offers(tool.name) and len(found) < _MOST_TOOLS:
+                    try:
+                        found[tool.name] = definition(tool)
+                    except BadDefinition as problem:
+                        log.warning("the tool %s of %s is left out: %s", tool.name, self.config.label, problem)
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        self.definitions = found
+
+    async def _check(self, client: Client) -> None:
+        """A server that does not even answer a list any more is started again."""
+        try:
+            with anyio.fail_after(_PING_TIMEOUT):
+                await client.list_tools()
+        except Exception:
+            self._lose(client)
+
+    async def _listen(self, client: Client) -> None:
+        """Without a handshake, news of a changed list come on a stream of their own."""
+        tools = client.server_capabilities.tools
+        if tools is None or not tools.list_changed:
+            return
+        try:
+            async with client.listen(tools_list_changed=True) as news:
+                async for _ in news:
+                    await self._list(client)
+        except Exception as error:  # not every server that promises news has them
+            log.info("no news of changed tools from the MCP server %s: %s", self.config.label, error)
+
+    async def _heard(self, message: object) -> None:
+        client = self._client
+        if isinstance(message, types.ToolListChangedNotification) and client is not None:
+            await self._list(client)
+
+    async def _elicited(
+        self, context: ClientRequestContext, params: types.ElicitRequestParams
+    ) -> types.ElicitResult | types.ErrorData:
+        """Put the server's question to the person behind the calls that run now, if that is one person."""
+        persons = {call.ask for call in self._asking}
+        ask = persons.pop() if len(persons) == 1 else None
+        if ask is None:
+            return types.ElicitResult(action="decline")
+        form = isinstance(params, types.ElicitRequestFormParams)
+        question = Question(
+            asker=self.config.label,
+            message=params.message,
+            schema=params.requested_schema if form else None,
+            url=None if form else params.url,
+        )
+        reply = await ask(question)
+        return types.ElicitResult(action=reply.action, content=reply.content if reply.action == "accept" else None)
+
+    def _explained(self, error: BaseException) -> str:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, TimeoutError):
+            reason = f"it did not answer within {CONNECT_TIMEOUT:g} seconds"
+        else:
+            reason = f"it could not be reached ({type(error).__name__}: {str(error)[:300]})"
+        words = self._errors.decode("utf-8", "replace").strip().splitlines()
+        return f"{reason}; its last words: {words[-1][:300]}" if words else reason
+
+
+def _progress(context: ToolContext) -> Any:
+    report = context.report
+    if report is None:
+        return None
+
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        await report(Progress(progress, total, message))
+
+    return told

@@ -1,0 +1,48 @@
+"""One external tool as a tool of ours."""
+
+from __future__ import annotations
+
+from ..spec import JsonObject, Tool, ToolContext, ToolResult, ToolSpec
+from .definition import Definition
+from .result import tool_result
+from .server import RemoteServer
+
+
+class RemoteTool(Tool):
+    """
+    Args:
+        server: where it is.
+        definition: as it was when it was listed; what the model was told.
+        alias: what the model calls it.
+    """
+
+    def __init__(self, server: RemoteServer, definition: Definition, alias: str) -> None:
+        self.server = server
+        self.definition = definition
+        self.spec = ToolSpec(
+            name=alias,
+            description=definition.description,
+            parameters=definition.parameters,
+            annotations=definition.hints,
+            timeout=server.config.timeout + 5.0,  # the server's own comes first, and says more
+        )
+
+    @property
+    def label(self) -> str:
+        return self.server.config.label
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the definition that the server gives now; None when it has withdrawn the tool."""
+        now = self.server.definitions.get(self.definition.name)
+        return None if now is None else now.fingerprint
+
+    @property
+    def approved(self) -> bool:
+        """Whether the operator's configuration lets it be called without asking, as it was listed."""
+        unchanged = self.fingerprint in (None, self.definition.fingerprint)
+        return unchanged and self.server.config.approves(self.definition.name)
+
+    async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
+        given = await self.server.call(self.definition.name, arguments, context)
+        return tool_result(self.label, given)
