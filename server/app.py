@@ -21,6 +21,8 @@ from .http.keys import Keys, Limits
 from .http.measure import Measured
 from .http.names import hosts_for
 from .http.request_id import RequestIds
+from .mcp.endpoint import PATH, McpEndpoint
+from .mcp.oauth import Tokens
 from .observe.metrics import Metrics
 from .openai import chat, completions, conversations, errors, files, models
 from .openai import containers as container_routes
@@ -65,10 +67,19 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     containers = ContainerService(kept, hands)
     responses = ResponseService(served, hands, kept, containers, drain_seconds=config.drain_seconds)
 
+    mcp = McpEndpoint(
+        hands,
+        served,
+        max_body=config.max_body_bytes,
+        per_second=config.mcp_calls_per_second,
+        fixtures=config.conformance_fixtures,
+    )
+    tokens = Tokens.of(config)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         served.engine.watcher, hands.on_call = metrics, metrics.called
-        async with served, hands, kept, responses:
+        async with served, hands, kept, responses, mcp.running():
             yield
 
     app = FastAPI(title="agenthost", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -86,6 +97,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         operations.router,
     ):  # fmt: skip
         app.include_router(router)
+    app.router.routes += mcp.routes(tokens)
     errors.install(app)
     body.describe(
         app, ChatRequest, CompletionRequest, MessagesRequest, CountRequest, ResponseRequest, InputRequest,
@@ -94,7 +106,11 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     )  # fmt: skip
     if config.allowed_origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=config.allowed_origins, allow_methods=["*"], allow_headers=["*"]
+            CORSMiddleware,
+            allow_origins=config.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Mcp-Session-Id", "WWW-Authenticate"],
         )
     app.add_middleware(
         Guard,
@@ -102,6 +118,8 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         origins=config.allowed_origins,
         keys=keys,
         max_body=config.max_body_bytes,
+        open_paths=() if tokens is None else tokens.metadata_paths,
+        token_paths=() if tokens is None else (PATH,),
     )
     app.add_middleware(Measured, metrics=metrics)
     app.add_middleware(RequestIds)

@@ -22,6 +22,11 @@ _NO_OPS = (
     "--trust-remote-code",
 )
 
+_MCP_CLIENTS = (
+    "claude-code", "claude-desktop", "cline", "codex", "continue", "cursor", "gemini-cli", "goose", "lm-studio",
+    "opencode", "vscode", "windsurf", "zed",
+)  # fmt: skip
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, import the subcommand, run it. Returns the exit status."""
@@ -41,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _serve(_command(commands, "serve", "serve a model over HTTP (OpenAI's API)"))
     _run(_command(commands, "run", "let an agent solve one task in the terminal"))
     _shell(_command(commands, "shell", "chat with an agent"))
+    _mcp(_command(commands, "mcp", "offer the tools to one MCP client over stdin and stdout"))
     _bench(_command(commands, "bench", "reproducible measurements"))
     warmup = _command(commands, "warmup", "compile a model's kernels ahead of the first start")
     _model(warmup)
@@ -97,6 +103,11 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--retention-days", type=float, metavar="N", help="of stored responses (default 30, 0: for ever)"
     )
     state.add_argument("--audit-log", metavar="FILE", help="a line for every call of a hosted tool")
+    limits.add_argument("--mcp-calls-per-second", type=float, metavar="N", help="by one caller (default 50; 0: any)")
+    oauth = parser.add_argument_group("tokens for /mcp, besides keys")
+    oauth.add_argument("--oauth-issuer", metavar="URL", help="authorization server whose tokens open /mcp")
+    oauth.add_argument("--oauth-resource", metavar="URL", help="of /mcp as clients know it: what tokens are made for")
+    oauth.add_argument("--oauth-scopes", nargs="+", metavar="SCOPE", help="scopes that a token must have")
     chat = parser.add_argument_group("names and chat format")
     chat.add_argument("--served-model-name", nargs="+", metavar="NAME", help="what clients may call the model")
     chat.add_argument("--chat-template", metavar="FILE", help="instead of the model's own template")
@@ -109,6 +120,9 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     other = parser.add_argument_group("other")
     other.add_argument("--config", metavar="FILE", help="TOML file with settings")
     other.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    other.add_argument(
+        "--conformance-fixtures", action="store_true", help="serve what MCP's conformance suite calls at /mcp, no tools"
+    )
     for flag in _NO_OPS:
         other.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
 
@@ -128,6 +142,7 @@ def _agent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workspace", metavar="DIR", help="where to work (default: an empty directory, removed after)")
     parser.add_argument("--system", metavar="TEXT", help="system message")
     parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy (default: as the model recommends)")
+    _external(parser)
     parser.add_argument("--max-steps", type=int, metavar="N", help="give up after N turns of the model (default 24)")
     _engine(parser)
     _browser(parser)
@@ -151,6 +166,26 @@ def _browser(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-host", nargs="+", metavar="HOST[:PORT]", help="may be opened although it is not on the public internet"
     )
+
+
+def _mcp(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workspace", metavar="DIR", help="where to work (default: an empty directory, removed after)")
+    parser.add_argument(
+        "--print-config", metavar="CLIENT", choices=_MCP_CLIENTS,
+        help=f"print what to write into the configuration of a client: {', '.join(_MCP_CLIENTS)}",
+    )  # fmt: skip
+    parser.add_argument("--url", help="with --print-config: reach a running server, such as http://127.0.0.1:8000/mcp")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    parser.add_argument("--model", metavar="M", help="behind the agent tool (default: pocket, the embedded model)")
+    _engine(parser)
+
+
+def _external(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mcp-config", metavar="FILE", help="mcp.json with external MCP servers, whose tools are used")
+    parser.add_argument(
+        "--mcp-approval", choices=["ask", "never"],
+        help="whether calls of external tools need approval (default: ask, but for those in autoApprove)",
+    )  # fmt: skip
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:

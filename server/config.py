@@ -46,6 +46,11 @@ class ServerConfig(BaseModel):
         chat_template: a file with a chat template, or the template itself.
         tool_call_parser: the tool-call format, when the template does not show it.
         reasoning_parser: how the model marks its thoughts, likewise.
+        mcp_calls_per_second: of tools at ``/mcp`` by one caller, on the long run; 0 for any number.
+        oauth_issuer: the authorization server whose tokens open ``/mcp``, besides the key.
+        oauth_resource: this server's own URL of ``/mcp`` as clients know it; tokens must be made for it.
+        oauth_scopes: that a token must have.
+        conformance_fixtures: serve at ``/mcp`` what MCP's conformance suite calls, instead of the tools.
         engine: the engine's configuration.
         browsing: the browser tools' configuration.
     """
@@ -73,6 +78,11 @@ class ServerConfig(BaseModel):
     chat_template: str | None = None
     tool_call_parser: str | None = None
     reasoning_parser: str | None = None
+    mcp_calls_per_second: Annotated[float, Field(ge=0)] = 50.0
+    oauth_issuer: str | None = None
+    oauth_resource: str | None = None
+    oauth_scopes: Words = ()
+    conformance_fixtures: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     engine: EngineConfig = EngineConfig()
     browsing: BrowserConfig = BrowserConfig()
@@ -81,6 +91,12 @@ class ServerConfig(BaseModel):
     def _key_beyond_loopback(self) -> Self:
         if not self.api_key and not self.api_key_file and not is_loopback(self.host):
             raise ValueError(f"host {self.host!r} is reachable by others, so set an api_key that they must send")
+        return self
+
+    @model_validator(mode="after")
+    def _oauth_is_whole(self) -> Self:
+        if (self.oauth_issuer is None) != (self.oauth_resource is None):
+            raise ValueError("oauth_issuer and oauth_resource go together: who makes tokens, and for which URL")
         return self
 
     @classmethod

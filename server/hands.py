@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from ..tools import Browsing, Offer, Registry, Sessions, default_tools
+from ..tools import Browsing, Offer, Registry, Sessions, default_tools, probe
 from ..tools.browser.config import BrowserConfig
 
+Files = Literal["core", "full"]
 OnCall = Callable[[str, str, float], None]
 
 _EXPIRY_INTERVAL = 30.0  # seconds between two looks for sessions whose time is over
@@ -42,7 +42,7 @@ class Hands:
         self._browsing = Browsing(browser or BrowserConfig())
         self.on_call: OnCall | None = None
         self._stack = AsyncExitStack()
-        self._looking: asyncio.Task[Offer] | None = None
+        self._looking: asyncio.Task[dict[Files, Offer]] | None = None
         self._expiring: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -52,25 +52,32 @@ class Hands:
         except BaseException:
             await self._stack.aclose()
             raise
-        look = functools.partial(default_tools, browsing=self._browsing)
-        self._looking = asyncio.create_task(asyncio.to_thread(look))
+        self._looking = asyncio.create_task(asyncio.to_thread(self._look))
         self._expiring = asyncio.create_task(self._expire())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._expiring is not None:
+            self._expiring.cancel()
+        # The look is not cancelled: it is short, and would go on in its thread.
         background: list[asyncio.Task[Any]] = [task for task in (self._looking, self._expiring) if task is not None]
-        for task in background:
-            task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await self._stack.aclose()
 
-    async def offer(self) -> Offer:
-        """The tools that work on this machine."""
+    async def offer(self, files: Files = "core") -> Offer:
+        """The tools that work on this machine, with few or all file tools, see `default_tools`."""
         if self._looking is None:
             raise RuntimeError("enter Hands with `async with` before asking for its tools")
-        return await asyncio.shield(self._looking)
+        return (await asyncio.shield(self._looking))[files]
+
+    def _look(self) -> dict[Files, Offer]:
+        verdict = probe()
+        return {
+            "core": default_tools(verdict, browsing=self._browsing),
+            "full": default_tools(verdict, files="full", browsing=self._browsing),
+        }
 
     async def _expire(self) -> None:
         while True:

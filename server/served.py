@@ -94,6 +94,10 @@ class ServedModel:
             raise NotReady("The model has not been started.")
         return await asyncio.shield(self._loaded)
 
+    async def parts(self) -> tuple[AsyncEngine, ChatModel, EngineInfo]:
+        """The engine with what :meth:`ready` gives: all that an agent needs."""
+        return self.engine, *await self.ready()
+
     def now(self) -> tuple[ChatModel, EngineInfo]:
         """What :meth:`ready` gives, without waiting. Raises :class:`NotReady`."""
         if self._loaded is None or not self._loaded.done():

@@ -24,7 +24,7 @@ PORT = "8000"
 # What a block must print, at least; in the README's order.
 EXPECTED = [
     ["1016.35"], ['"object":"chat.completion"', '"role":"assistant"'], ["get_weather", "Lisbon", "18"],
-    ["['391']", "python 5535"], [""],
+    ["['391']", "python 5535"], ['"mcp"'], [""],
 ]  # fmt: skip
 
 

@@ -37,3 +37,8 @@ def set_caller(scope: Scope, caller: Caller) -> None:
 def caller_of(scope: Scope) -> Caller:
     """Who sends the request of ``scope``."""
     return scope["state"]["caller"]
+
+
+def has_caller(scope: Scope) -> bool:
+    """Whether it is known who sends the request: not yet on paths that check tokens themselves."""
+    return "caller" in scope.get("state", {})

@@ -30,10 +30,20 @@ class Guard:
         origins: origins (``https://app.example``) of web pages that may call, besides those served from here.
         keys: one of which ``Authorization: Bearer`` or ``x-api-key`` must hold; without any, none is asked for.
         max_body: bytes.
+        open_paths: that ask for no key.
+        token_paths: that check other credentials themselves, and find out who calls, where no key is given.
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], keys: Keys, max_body: int
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str],
+        origins: Iterable[str],
+        keys: Keys,
+        max_body: int,
+        open_paths: Iterable[str] = (),
+        token_paths: Iterable[str] = (),
     ) -> None:
         self.app = app
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -41,6 +51,8 @@ class Guard:
         self._keys = keys
         self._limiter = Limiter()
         self._max_body = max_body
+        self._open_paths = frozenset([*_OPEN_PATHS, *open_paths])
+        self._token_paths = frozenset(token_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +64,10 @@ class Guard:
         if problem is not None:
             await problem.response(scope["path"])(scope, receive, send)
             return
-        set_caller(scope, Caller(key.name, limits=key.limits) if key is not None else ANYBODY)
+        if key is not None:
+            set_caller(scope, Caller(key.name, limits=key.limits))
+        elif scope["path"] not in self._token_paths:
+            set_caller(scope, ANYBODY)
         if key is None:
             await self.app(scope, self._counting(receive), send)
         else:
@@ -86,8 +101,8 @@ class Guard:
                 code="origin_not_allowed",
             )
         # Browsers ask before they send a key: OPTIONS answers who may call, and does nothing.
-        open_to_all = scope["path"] in _OPEN_PATHS or scope["method"] == "OPTIONS"
-        if self._keys and key is None and not open_to_all:
+        keyless = scope["path"] in self._open_paths | self._token_paths or scope["method"] == "OPTIONS"
+        if self._keys and key is None and not keyless:
             return ApiError(
                 "Missing or wrong API key. Send it as 'Authorization: Bearer KEY'.", status=401, code="invalid_api_key"
             )
