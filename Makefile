@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := setup
-.PHONY: help setup setup-dev system system-dev demo test test-all lint format clean
+.PHONY: help setup setup-dev system system-dev node demo test test-all lint format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,10 +26,10 @@ setup-dev: system system-dev $(VENV)/.dev  ## the same, with what tests and lint
 demo: system $(VENV)/.runtime  ## an agent solves three tasks: the embedded model, real tools, no download of a model
 	@$(BIN)/python examples/demo.py
 
-test: setup-dev  ## the tests, without the slow ones
+test: setup-dev node  ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: setup-dev  ## every test
+test-all: setup-dev node  ## every test
 	$(BIN)/python -m pytest
 
 lint: setup-dev  ## ruff, pyright and the rule which room may import which
@@ -44,7 +44,7 @@ format: setup-dev  ## ruff's formatter and its safe fixes
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) .ns *.egg-info build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .ns .node *.egg-info build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # --- the pieces ---
 
@@ -58,6 +58,14 @@ system:
 # A real browser, for the tests of the tools that use one.
 system-dev:
 	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || .ci/debian chromium-headless-shell
+
+# MCP's own test suites come from npm. Without npm, or out of its reach, those tests are skipped and say so.
+node: .node/.installed
+.node/.installed: tests/node/package.json
+	@mkdir -p .node && cp tests/node/package.json .node/
+	@if ! command -v npm >/dev/null; then .ci/debian npm || true; fi
+	@if npm install --prefix .node --no-audit --no-fund --loglevel=error >.node/log 2>&1; then touch $@; \
+	else echo "MCP's conformance suite could not be installed (see .node/log): its tests will be skipped."; fi
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \
