@@ -23,11 +23,14 @@ _LAST_LINES = 5
 
 
 @contextmanager
-def own_server(model: str) -> Iterator[Endpoint]:
-    """Serve ``model``, with the settings of ``AGENTHOST_*`` variables; yields when it is ready. Raises ServerFailed."""
+def own_server(model: str, *flags: str) -> Iterator[Endpoint]:
+    """Serve ``model``, with ``flags`` and the settings of ``AGENTHOST_*`` variables; yields when it is ready.
+
+    Raises ServerFailed.
+    """
     key, port = secrets.token_hex(16), _free_port()
     where = ("--host", "127.0.0.1", "--port", str(port))
-    command = [sys.executable, "-m", "agenthost.server.cli", "serve", model, *where, "--log-level", "error"]
+    command = [sys.executable, "-m", "agenthost.server.cli", "serve", model, *where, "--log-level", "error", *flags]
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="agenthost-bench-") as state:
         # The key is not on the command line, which others can read.
         environment = {**os.environ, "AGENTHOST_API_KEY": key, "AGENTHOST_STATE_DIR": state}

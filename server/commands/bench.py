@@ -15,6 +15,7 @@ BENCHMARKS = {
     "files": ("agenthost.server.bench.files", "whether file tools can be led out of a workspace by racing links"),
     "tools": ("agenthost.tools.bench.sandboxes", "the code interpreter's sandboxes, beside ipykernel"),
     "browser": ("agenthost.server.bench.browser", "how fast the browser tools open a page, and a browser's memory"),
+    "mcp": ("agenthost.server.bench.mcp", "MCP: our server beside the SDK's, external tools, idle sessions"),
     "offline": ("agenthost.engine.bench.offline", "throughput of the engine alone"),
     "single": ("agenthost.engine.bench.single", "decode speed of one stream, beside transformers"),
     "batch": ("agenthost.engine.bench.batch", "what batching brings over one stream"),
