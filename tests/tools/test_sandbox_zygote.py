@@ -45,6 +45,7 @@ async def test_sessions_get_the_users_for_which_sandboxes_wait(zygote, sessions)
         return await zygote.create(session.sandbox), session.sandbox.user
 
     first, _ = await sandbox_of_new_session()
+    await zygote.wait_ready()
     waiting = set(zygote._held.waiting)
     second, user = await sandbox_of_new_session()
     assert user in waiting
