@@ -70,7 +70,7 @@ async def test_a_page_is_read_after_its_scripts_ran(site, chrome):
 
 async def test_it_runs_without_rights_and_with_its_own_sandbox(site, chrome):
     assert find().isolated
-    await chrome("open", id=site.html("/", "<p>x"))
+    await chrome("browser_navigate", url=site.html("/", "<p>x"))
     processes = browsers()
     renderer = next(process for process in processes if "--type=renderer" in " ".join(process.cmdline()))
     assert all("--no-sandbox" not in process.cmdline() for process in processes)
