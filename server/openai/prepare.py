@@ -147,6 +147,6 @@ def bad_grammar(error: InvalidRequest, prepared: Prepared) -> ApiError:
     """Clients know nothing of grammars: theirs came from a schema, or from what they asked the answer to be."""
     if prepared.tools.functions:
         return ApiError(f"Invalid tools: {error}", code="invalid_function_parameters", param="tools")
-    if prepared.text is not None and prepared.text["type"] == "json_schema":
+    if prepared.text is None or prepared.text["type"] == "json_schema":
         return ApiError(f"Invalid response_format: {error}", code="invalid_json_schema", param="response_format")
     return ApiError(f"The answer cannot be held to what was asked: {error}", code="invalid_value", param="grammar")
