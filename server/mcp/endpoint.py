@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from ...tools import Registry
 from ..hands import Hands, for_model
 from ..served import ServedModel
-from .oauth import TokenGate, Tokens
+from .oauth import TOKEN, TokenGate, Tokens, user
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -75,6 +75,9 @@ class McpEndpoint:
             answer = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status_code=503)
             await answer(scope, receive, send)
             return
+        token = scope["state"].get(TOKEN)
+        if token is not None:  # only now: the SDK must not be imported from two threads at once
+            scope["user"] = user(*token)
         await manager.handle_request(scope, receive, send)
 
     async def _run(self, serving: asyncio.Future[StreamableHTTPSessionManager]) -> None:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 JsonObject = dict[str, Any]
 
+TOKEN = "oauth_token"  # in a request's state: what `user` takes
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _LEEWAY = 30  # seconds that clocks may differ
@@ -175,7 +176,7 @@ class TokenGate:
         client = str(claims.get("client_id") or claims.get("azp") or "")
         principal = "\0".join((self._tokens.issuer, str(claims["sub"]), client))
         set_caller(scope, Caller(f"oauth-{hashlib.sha256(principal.encode()).hexdigest()[:32]}"))
-        scope["user"] = _user(client, scopes, claims)
+        scope["state"][TOKEN] = (client, scopes, claims)
         return None
 
     def _refusal(self, status: int, error: str | None, description: str) -> JSONResponse:
@@ -192,7 +193,7 @@ def _scopes(claims: JsonObject) -> set[str]:
     return set(given.split() if isinstance(given, str) else map(str, given))
 
 
-def _user(client: str, scopes: set[str], claims: JsonObject) -> object:
+def user(client: str, scopes: set[str], claims: JsonObject) -> object:
     """Whom the SDK binds connections to: the id of somebody else's connection is unknown to others."""
     from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
     from mcp.server.auth.provider import AccessToken
