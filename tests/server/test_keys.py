@@ -23,11 +23,12 @@ def digest(secret):
 
 @pytest.fixture(scope="module")
 def keyed(model_folder, make_engine, make_server, tmp_path_factory):
-    """A server that Ada and Bob have keys of; Carla's has limits."""
+    """A server that Ada and Bob have keys of; Carla's and Dora's have limits."""
     file = tmp_path_factory.mktemp("keys") / "keys"
     file.write_text(
         f"# who may call\n\nada {digest('ada-key')}\nbob {digest('bob-key')}\n"
-        f"carla {digest('carla-key')} requests_per_minute=60 concurrent=1 stored_bytes=10\n"
+        f"carla {digest('carla-key')} concurrent=1 stored_bytes=10\n"
+        f"dora {digest('dora-key')} requests_per_minute=1\n"
     )
     engine = make_engine(model_folder, lambda request: "hello")
     config = ServerConfig(
@@ -129,7 +130,7 @@ def test_a_key_is_held_to_its_limits(keyed):
             carla.files.create(file=("a", b"12345678901"), purpose="batch")
         assert problem.value.code == "insufficient_quota"
         carla.files.create(file=("a", b"1234567890"), purpose="batch")
-        statuses = [httpx.get(f"{url}/v1/models", headers={"x-api-key": "carla-key"}) for _ in range(14)]
+        statuses = [httpx.get(f"{url}/v1/models", headers={"x-api-key": "dora-key"}) for _ in range(3)]
     refused = [response for response in statuses if response.status_code == 429]
     assert refused
     assert refused[0].json()["error"]["code"] == "rate_limit_exceeded"
