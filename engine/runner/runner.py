@@ -65,7 +65,7 @@ class ModelRunner:
     def warm_up(self, progress: Progress | None = None) -> None:
         """Run steps of every kind once, on the page that is nobody's: no request shall wait for a compiler."""
         slots = len(self._newest) - 1
-        shapes = [[1] * decodes + [tokens] * bool(tokens) for decodes in (0, 1, 3) for tokens in (0, 40, 1024)][1:]
+        shapes = [[1] * decodes + [tokens] * bool(tokens) for decodes in (0, 1, 3, 16) for tokens in (0, 40, 1024)][1:]
         for done, counts in enumerate(shapes, 1):
             rows = np.minimum(np.arange(len(counts)), slots - 1)
             lengths = np.array(counts)
