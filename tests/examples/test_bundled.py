@@ -49,6 +49,7 @@ def test_filesystem(run: Run):
     assert said.endswith("\ntodo.txt says: buy stamps\n")
 
 
+@pytest.mark.slow
 def test_errand():
     """It starts a server of its own, with a web site to search."""
     done = subprocess.run([sys.executable, str(EXAMPLES / "errand.py")], capture_output=True, text=True, check=False)

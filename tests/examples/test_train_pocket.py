@@ -115,6 +115,7 @@ def test_every_intention_has_thirty_structures_some_of_them_held_out() -> None:
     assert len(held) > 0.6 * len(operations())
 
 
+@pytest.mark.slow
 def test_every_kind_of_task_is_judged_right_when_solved_by_its_own_script(tmp_path: Path) -> None:
     """The model is replaced by the scripts' own turns, since only then the right verdict is known."""
     items = list(suites.items(tmp_path, 1, ["seen", "phrasings", "natural", "crowded"]))

@@ -13,7 +13,7 @@ import pytest
 from agenthost.tools import Limits, Sessions
 from agenthost.tools.sandbox.backend import Sandbox
 from agenthost.tools.sandbox.cgroups import Cgroups
-from agenthost.tools.sandbox.identity import Identity, IdentityPool, server_is_root
+from agenthost.tools.sandbox.identity import IDENTITIES, Identity, IdentityPool, server_is_root
 from agenthost.tools.sandbox.packages import own_interpreter
 from agenthost.tools.sandbox.seccomp import assemble
 from agenthost.tools.sandbox.zygote import Zygote
@@ -25,8 +25,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def zygote() -> Iterator[Zygote]:
-    """One that has loaded nothing, which starts at once."""
+def zygote(monkeypatch) -> Iterator[Zygote]:
+    """One that has loaded nothing, which starts at once, and the only one whose sandboxes wait for sessions."""
+    monkeypatch.setattr(IDENTITIES, "_offered", [])
     zygote = Zygote(own_interpreter(), Cgroups.find(), assemble(), ready=2, preload=())
     yield zygote
     zygote.close()

@@ -91,6 +91,7 @@ def test_an_engine_that_cannot_be_understood_is_replaced(reference, monkeypatch)
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_engines_that_served_are_always_replaced(reference, monkeypatch):
     monkeypatch.setattr(client, "_LONGEST_PAUSE", 0.0)
 
