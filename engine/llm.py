@@ -69,6 +69,7 @@ class LLM:
         engine = build_engine(config, interactive=False)
         self._grammars = engine.grammars
         self._scheduler = engine.scheduler
+        self._attention = engine.attention
         self._ids = itertools.count()
         self.info: EngineInfo = engine.info
         self.tokenizer = Tokenizer.load(resolve_model(model))
@@ -83,6 +84,10 @@ class LLM:
 
     def close(self) -> None:
         self._grammars.close()
+
+    def settle(self) -> None:
+        """Wait for kernels that are still being built aside, so that what follows runs at full speed."""
+        self._attention.settle()
 
     def generate(
         self,

@@ -53,6 +53,7 @@ def measure(options: argparse.Namespace, folder: str) -> Report:
         folder, dummy_weights=True, device=options.device, dtype=options.dtype, max_running=options.max_running,
         kv_tokens=options.kv_tokens, threads=options.threads, seed=0,
     ) as llm, progress() as bar:  # fmt: skip
+        llm.settle()
         highest = min(_HIGHEST_TOKEN, llm.info.vocab_size - 1)
         llm.generate([random_tokens(Random(0), 20, highest)], SamplingParams(max_tokens=16, ignore_eos=True))
         rates: list[Figure] = []
