@@ -133,7 +133,6 @@ class PagedAttention(AttentionBackend):
         plan = HostPlan.of(layout, self.page_size).padded(rows)
         upload_into([plan.slots, plan.lengths, plan.starts, plan.pages], self._places, self._fixed)
         self.use_fixed(rows)
-        self.plan_fixed(plan)
 
     def use_fixed(self, rows: int) -> None:
         """Let :meth:`forward` read the fixed places, as captured graphs do."""
@@ -143,9 +142,6 @@ class PagedAttention(AttentionBackend):
 
     def plan(self, plan: HostPlan, counts: np.ndarray) -> None:
         """For a library that plans a step on the host: ``counts`` are the new tokens of the prefill rows."""
-
-    def plan_fixed(self, plan: HostPlan) -> None:
-        """The same for the decodes of a graph."""
 
     def _splits_for(self, rows: int) -> int:
         return min(_MOST_SPLITS, max(1, math.ceil(_PROGRAMS / max(1, rows * self.group.kv_heads))))

@@ -32,11 +32,18 @@ class Attention(nn.Module):
         norm = torch.empty(self.num_q + self.num_kv, config.head_dim) if config.qk_norm else None
         self.qk_norm = nn.Parameter(norm, requires_grad=False) if norm is not None else None
 
-    def forward(self, projected: torch.Tensor, rotation: Rotation, backend: AttentionBackend) -> torch.Tensor:
-        """``projected`` is what :attr:`qkv_proj` gave, (tokens, all heads * head_dim)."""
+    def forward(
+        self,
+        norm: RMSNorm,
+        x: torch.Tensor,
+        residual: torch.Tensor | None,
+        rotation: Rotation,
+        backend: AttentionBackend,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        projected, summed = self.qkv_proj.after(norm, x, residual)
         projected = projected.view(projected.shape[0], -1, self.head_dim)
         heads = Heads(projected, self.num_q, self.num_kv, self.qk_norm, self.eps, rotation)
-        return self.o_proj(backend.forward(self.layer, heads))
+        return self.o_proj(backend.forward(self.layer, heads)), summed
 
 
 class MLP(nn.Module):
@@ -47,6 +54,10 @@ class MLP(nn.Module):
         inner = config.intermediate_size
         self.gate_up_proj = FusedLinear(config.hidden_size, (inner, inner), config.mlp_bias)
         self.down_proj = FusedLinear(inner, (config.hidden_size,), config.mlp_bias)
+
+    def forward(self, norm: RMSNorm, x: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        inner, summed = self.gate_up_proj.gated_after(norm, x, residual)
+        return self.down_proj(inner), summed
 
 
 class Layer(nn.Module):
@@ -62,11 +73,8 @@ class Layer(nn.Module):
     def forward(
         self, x: torch.Tensor, residual: torch.Tensor | None, rotation: Rotation, backend: AttentionBackend
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        attention, mlp = self.self_attn, self.mlp
-        projected, summed = attention.qkv_proj.after(self.input_layernorm, x, residual)
-        x = attention(projected, rotation, backend)
-        inner, summed = mlp.gate_up_proj.gated_after(self.post_attention_layernorm, x, summed)
-        return mlp.down_proj(inner), summed
+        x, summed = self.self_attn(self.input_layernorm, x, residual, rotation, backend)
+        return self.mlp(self.post_attention_layernorm, x, summed)
 
 
 class Decoder(nn.Module):

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from ...engine import Tokenizer
-from ...engine.errors import EngineError
 from ..chat.formats import CallArguments, CallStart, Delta, ReasoningDelta, TextDelta
 from ..chat.generate import Generation, Piece
 from ..http.events import Write
-from ..openai.errors import ApiError, from_engine
+from ..openai.errors import from_exception
 from ..openai.prepare import Prepared
 from ..openai.written import Written
 from .errors import error_body
-
-log = logging.getLogger(__name__)
 
 JsonObject = dict[str, Any]
 
@@ -54,13 +50,9 @@ class Answer:
         """Write every event; a failure is the last one."""
         try:
             await self._stream(write)
-        except EngineError as error:
-            problem = from_engine(error)
+        except Exception as error:
+            problem = from_exception(error)
             await write(_event("error", error_body(problem.status, problem.message, problem.code)))
-        except Exception:
-            log.exception("a stream failed")
-            problem = ApiError("The server failed on this request.", status=500)
-            await write(_event("error", error_body(problem.status, problem.message)))
         finally:
             await self.generation.aclose()
 

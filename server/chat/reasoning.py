@@ -5,12 +5,12 @@ Whether a turn begins inside of its thoughts is read off the prompt, which is wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from .formats import Delta, ReasoningDelta, StreamParser, TextDelta, UnknownFormat
-from .formats.markup import partial
+from .formats.markup import StateParser, partial
 
 JsonObject = dict[str, Any]
 
@@ -109,25 +109,17 @@ def detect(template: str) -> ReasoningFormat | None:
     return _FORMATS["deepseek_r1" if "<｜Assistant｜>" in template else "qwen3"]
 
 
-class ReasoningParser(StreamParser):
+class ReasoningParser(StateParser):
     """Thoughts first, and what follows them goes to ``inner``, or is text.
 
     White space next to the marks belongs to the format.
     """
 
     def __init__(self, format: ReasoningFormat, place: Place, inner: StreamParser | None) -> None:
+        super().__init__(self._opened if place == "inside" else self._before)
         self._format = format
         self._inner = inner
-        self._buffer = ""
-        self._state: Callable[[list[Delta]], bool] = self._opened if place == "inside" else self._before
         self.thinking = place == "inside"
-
-    def feed(self, text: str) -> list[Delta]:
-        self._buffer += text
-        deltas: list[Delta] = []
-        while self._state(deltas):
-            pass
-        return deltas
 
     def finish(self) -> list[Delta]:
         deltas: list[Delta] = []

@@ -12,9 +12,9 @@ from mcp.shared.exceptions import MCPError
 from ...tools import Progress, Registry, ToolContext, ToolError
 from ...tools.interaction import Report
 from ..http.caller import Caller
+from ..http.rate import Rate
 from . import content
 from .content import SESSION_ID
-from .rate import Rate
 from .tasks import Task, Tasks, supported, within
 from .visits import Context, Visits, caller
 

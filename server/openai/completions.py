@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from ...engine import EngineInfo, Tokenizer
-from ...engine.errors import EngineError
 from ..chat.formats import TextDelta
 from ..chat.generate import Generation, Piece
 from ..chat.model import text_grammar
@@ -26,13 +24,11 @@ from ..http.events import DONE, EventStream, Write, event
 from ..served import ServedModel
 from .answer import every, usage
 from .choices import engine_requests, start_all
-from .errors import ApiError, from_engine
+from .errors import ApiError, from_exception
 from .prepare import context_overflow, served_name
 from .sampling import engine_sampling, stop_strings
 from .schemas import CompletionRequest, StreamOptions
 from .wanted import wanted_text
-
-log = logging.getLogger(__name__)
 
 JsonObject = dict[str, Any]
 
@@ -208,12 +204,8 @@ class _Writer:
 
         try:
             await every(self._generations, run)
-        except EngineError as error:
-            await write(event(msgspec.json.encode(from_engine(error).body())))
-        except Exception:
-            log.exception("a stream failed")
-            problem = ApiError("The server failed on this request.", status=500, code="server_error")
-            await write(event(msgspec.json.encode(problem.body())))
+        except Exception as error:
+            await write(event(msgspec.json.encode(from_exception(error).body())))
         else:
             if include_usage:
                 await write(event(msgspec.json.encode({**self._head, "choices": [], "usage": self._usage()})))

@@ -93,6 +93,16 @@ def from_engine(error: EngineError) -> ApiError:
             return ApiError(message, status=500, code="server_error")
 
 
+def from_exception(error: Exception) -> ApiError:
+    """What any failure means to a client. One that nobody foresaw is logged, and its details are not theirs to see."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, EngineError):
+        return from_engine(error)
+    log.error("a request failed", exc_info=error)
+    return ApiError("The server failed on this request.", status=500, code="server_error")
+
+
 def from_validation(error: ValidationError) -> ApiError:
     """The first problem that pydantic found, in OpenAI's words."""
     first = error.errors(include_url=False, include_context=False)[0]
@@ -154,6 +164,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("unhandled error", exc_info=error)
-        problem = ApiError("The server failed on this request.", status=500, code="server_error")
-        return problem.response(request.url.path)
+        return from_exception(error).response(request.url.path)

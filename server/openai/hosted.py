@@ -13,7 +13,6 @@ whole in ``message.steps``, or in a stream twice in ``delta.steps``: when the to
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -40,11 +39,9 @@ from ..http.caller import caller_of
 from ..http.disconnect import until_disconnect
 from ..http.events import DONE, EventStream, Write, event
 from . import wire
-from .errors import ApiError, from_engine
+from .errors import ApiError, from_engine, from_exception
 from .hosted_task import HostedTask, begin
 from .schemas import ChatRequest
-
-log = logging.getLogger(__name__)
 
 JsonObject = dict[str, Any]
 
@@ -191,10 +188,6 @@ async def _stream(report: _Report, write: Write, *, include_usage: bool) -> None
         if include_usage:
             last = {**report.head("chat.completion.chunk"), "choices": [], "usage": report.usage}
             await write(event(msgspec.json.encode(last)))
-    except ApiError as error:
-        await write(event(msgspec.json.encode(error.body())))
-    except Exception:
-        log.exception("a stream failed")
-        problem = ApiError("The server failed on this request.", status=500, code="server_error")
-        await write(event(msgspec.json.encode(problem.body())))
+    except Exception as error:
+        await write(event(msgspec.json.encode(from_exception(error).body())))
     await write(DONE)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import msgspec
 
-from ...engine.errors import EngineError
 from ..chat.formats import CallStart, Delta, ReasoningDelta, TextDelta
 from ..chat.generate import Generation, Piece
 from ..http.events import DONE, Write, event
 from . import wire
 from .answer import Answer, every, usage
-from .errors import ApiError, from_engine
+from .errors import from_exception
 from .written import Written, WrittenCall, custom_input
-
-log = logging.getLogger(__name__)
 
 
 class ChunkWriter:
@@ -39,12 +35,8 @@ class ChunkWriter:
     async def produce(self, write: Write) -> None:
         try:
             await every(self._generations, lambda index, generation: self._choice(index, generation, write))
-        except EngineError as error:
-            await write(event(msgspec.json.encode(from_engine(error).body())))
-        except Exception:
-            log.exception("a stream failed")
-            problem = ApiError("The server failed on this request.", status=500, code="server_error")
-            await write(event(msgspec.json.encode(problem.body())))
+        except Exception as error:
+            await write(event(msgspec.json.encode(from_exception(error).body())))
         else:
             if self._include_usage:
                 await write(self._chunk([], usage(self._generations)))

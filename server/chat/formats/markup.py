@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 from .base import CallArguments, CallStart, Delta, StreamParser, TextDelta
@@ -10,23 +11,15 @@ LONGEST_NAME = 256
 """Characters that may stand where a call's name is expected; behind as many without an end, it is no call."""
 
 
-class MarkupParser(StreamParser):
-    """A state is a method that consumes what is certain in the buffer.
+class StateParser(StreamParser):
+    """A buffer and a state: a method that consumes what is certain in the buffer.
 
     It returns True when there may be more to do, False when the next step depends on text that has not come.
-    ``_source`` is what has been consumed of a call that is not certain yet: if it turns out to be none, it is text.
-
-    Args:
-        marks: the texts that begin a call.
     """
 
-    def __init__(self, marks: Sequence[str]) -> None:
-        self._marks = marks
+    def __init__(self, state: Callable[[list[Delta]], bool]) -> None:
         self._buffer = ""
-        self._source = ""
-        self._calls = 0
-        self._opened = ""
-        self._state: Callable[[list[Delta]], bool] = self._outside
+        self._state = state
 
     def feed(self, text: str) -> list[Delta]:
         self._buffer += text
@@ -34,6 +27,23 @@ class MarkupParser(StreamParser):
         while self._state(deltas):
             pass
         return deltas
+
+
+class MarkupParser(StateParser):
+    """Begins outside of calls, and is text there.
+
+    ``_source`` is what has been consumed of a call that is not certain yet: if it turns out to be none, it is text.
+
+    Args:
+        marks: the texts that begin a call.
+    """
+
+    def __init__(self, marks: Sequence[str]) -> None:
+        super().__init__(self._outside)
+        self._marks = marks
+        self._source = ""
+        self._calls = 0
+        self._opened = ""
 
     def finish(self) -> list[Delta]:
         deltas: list[Delta] = []
@@ -47,9 +57,9 @@ class MarkupParser(StreamParser):
     def _end(self, deltas: list[Delta]) -> None:
         """The output has ended: see to what is half done. What then is in source and buffer is text."""
 
+    @abstractmethod
     def _opens(self, mark: str) -> Callable[[list[Delta]], bool]:
         """The state behind a mark."""
-        raise NotImplementedError
 
     def _outside(self, deltas: list[Delta]) -> bool:
         found = [(at, mark) for mark in self._marks if (at := self._buffer.find(mark)) >= 0]

@@ -10,12 +10,11 @@ from typing import Any
 
 import anyio
 
-from ....engine import EngineError
 from ...agent.events import Answer, Event, Failed, StepFinished
 from ...agent.running import running
 from ...store.containers import StoredContainer
 from ...store.responses import StoredResponse
-from ..errors import ApiError, from_engine
+from ..errors import ApiError, from_exception
 from ..hosted import failure
 from ..hosted_task import HostedTask
 from .body import count, new_usage
@@ -135,13 +134,8 @@ class Run:
                 async for event in events:
                     self._note(event)
                     await self.output.take(event)
-        except ApiError as error:
-            self._fail(error)
-        except EngineError as error:
-            self._fail(from_engine(error))
-        except Exception:
-            log.exception("a response failed")
-            self._fail(ApiError("The server failed on this request.", status=500, code="server_error"))
+        except Exception as error:
+            self._fail(from_exception(error))
 
     def _note(self, event: Event) -> None:
         match event:
