@@ -10,6 +10,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+# A file of tests stays with one worker: its tests share servers. Few workers: each has an engine and sandboxes.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -qq --constraint constraints.txt
 
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -27,10 +29,10 @@ demo: system $(VENV)/.runtime  ## an agent solves three tasks: the embedded mode
 	@$(BIN)/python examples/demo.py
 
 test: setup-dev node  ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: setup-dev node  ## every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: setup-dev  ## ruff, pyright and the rule which room may import which
 	@command -v node >/dev/null || .ci/debian nodejs

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from ..tools import Browsing, Offer, Registry, Sessions, default_tools, probe
 from ..tools.browser.config import BrowserConfig
+from ..tools.sandbox.backend import Backend
 
 Files = Literal["core", "full"]
 OnCall = Callable[[str, str, float], None]
@@ -42,6 +43,7 @@ class Hands:
         self._browsing = Browsing(browser or BrowserConfig())
         self.on_call: OnCall | None = None
         self._stack = AsyncExitStack()
+        self._backend: Backend | None = None
         self._looking: asyncio.Task[dict[Files, Offer]] | None = None
         self._expiring: asyncio.Task[None] | None = None
 
@@ -64,7 +66,11 @@ class Hands:
         # The look is not cancelled: it is short, and would go on in its thread.
         background: list[asyncio.Task[Any]] = [task for task in (self._looking, self._expiring) if task is not None]
         await asyncio.gather(*background, return_exceptions=True)
-        await self._stack.aclose()
+        try:
+            await self._stack.aclose()
+        finally:
+            if self._backend is not None:
+                await asyncio.to_thread(self._backend.close)
 
     async def offer(self, files: Files = "core") -> Offer:
         """The tools that work on this machine, with few or all file tools, see `default_tools`."""
@@ -74,6 +80,7 @@ class Hands:
 
     def _look(self) -> dict[Files, Offer]:
         verdict = probe()
+        self._backend = verdict.backend
         return {
             "core": default_tools(verdict, browsing=self._browsing),
             "full": default_tools(verdict, files="full", browsing=self._browsing),
