@@ -14,6 +14,7 @@ from . import operations
 from .anthropic import messages
 from .anthropic.schemas import CountRequest, MessagesRequest
 from .config import ServerConfig
+from .external.external import External
 from .hands import Hands
 from .http import body
 from .http.guard import Guard
@@ -65,7 +66,8 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         url=config.store_url, retention_days=config.retention_days, transcript=served.transcript,
     )  # fmt: skip
     containers = ContainerService(kept, hands)
-    responses = ResponseService(served, hands, kept, containers, drain_seconds=config.drain_seconds)
+    external = External(config.external)
+    responses = ResponseService(served, hands, external, kept, containers, drain_seconds=config.drain_seconds)
 
     mcp = McpEndpoint(
         hands,
@@ -79,13 +81,14 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         served.engine.watcher, hands.on_call = metrics, metrics.called
-        async with served, hands, kept, responses, mcp.running():
+        async with served, hands, kept, external, responses, mcp.running():
             yield
 
     app = FastAPI(title="agenthost", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.served = served
     app.state.sse_keep_alive = config.sse_keep_alive_interval
     app.state.hands = hands
+    app.state.external = external
     app.state.kept = kept
     app.state.metrics = metrics
     app.state.config = config

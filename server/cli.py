@@ -117,6 +117,10 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )
     _engine(parser)
     _browser(parser)
+    _external(parser).add_argument(
+        "--mcp-allow-host", nargs="+", metavar="HOST[:PORT]",
+        help="requests may name MCP servers there although it is not on the public internet",
+    )  # fmt: skip
     other = parser.add_argument_group("other")
     other.add_argument("--config", metavar="FILE", help="TOML file with settings")
     other.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
@@ -180,12 +184,14 @@ def _mcp(parser: argparse.ArgumentParser) -> None:
     _engine(parser)
 
 
-def _external(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mcp-config", metavar="FILE", help="mcp.json with external MCP servers, whose tools are used")
-    parser.add_argument(
+def _external(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("external MCP servers")
+    group.add_argument("--mcp-config", metavar="FILE", help="mcp.json with MCP servers, whose tools the model may use")
+    group.add_argument(
         "--mcp-approval", choices=["ask", "never"],
-        help="whether calls of external tools need approval (default: ask, but for those in autoApprove)",
+        help="whether calls of their tools need approval (default: ask, but for those in autoApprove)",
     )  # fmt: skip
+    return group
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ..engine import EngineConfig
 from ..tools.browser.config import BrowserConfig
+from .external.config import ExternalConfig
 from .http.names import is_loopback
-from .settings import BROWSER_SETTINGS, ENGINE_SETTINGS, ConfigError, browser_config, engine_config, gather
+from .settings import (
+    BROWSER_SETTINGS,
+    ENGINE_SETTINGS,
+    EXTERNAL_SETTINGS,
+    ConfigError,
+    browser_config,
+    engine_config,
+    external_config,
+    gather,
+)
 
 
 def _words(value: object) -> object:
@@ -53,6 +63,7 @@ class ServerConfig(BaseModel):
         conformance_fixtures: serve at ``/mcp`` what MCP's conformance suite calls, instead of the tools.
         engine: the engine's configuration.
         browsing: the browser tools' configuration.
+        external: external MCP servers and who may use them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -86,6 +97,7 @@ class ServerConfig(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     engine: EngineConfig = EngineConfig()
     browsing: BrowserConfig = BrowserConfig()
+    external: ExternalConfig = ExternalConfig()
 
     @model_validator(mode="after")
     def _key_beyond_loopback(self) -> Self:
@@ -105,10 +117,13 @@ class ServerConfig(BaseModel):
 
         Raises :class:`ConfigError`.
         """
-        own = set(cls.model_fields) - {"engine", "browsing"}
-        settings = gather(flags, environment, own | ENGINE_SETTINGS | BROWSER_SETTINGS)
+        own = set(cls.model_fields) - {"engine", "browsing", "external"}
+        settings = gather(flags, environment, own | ENGINE_SETTINGS | BROWSER_SETTINGS | EXTERNAL_SETTINGS)
         settings.setdefault("state_dir", _state_dir(environment))
-        parts = {"engine": engine_config(settings), "browsing": browser_config(settings)}
+        parts = {
+            "engine": engine_config(settings), "browsing": browser_config(settings),
+            "external": external_config(settings, environment),
+        }  # fmt: skip
         try:
             return cls(**parts, **{name: value for name, value in settings.items() if name in own})
         except ValidationError as error:

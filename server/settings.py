@@ -6,7 +6,7 @@ Imports little: ``agenthost run`` reads the engine's settings with it before any
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ..engine import EngineConfig
 
 if TYPE_CHECKING:
     from ..tools.browser.config import BrowserConfig
+    from .external.config import ExternalConfig
 
 PREFIX = "AGENTHOST_"
 ENGINE_SETTINGS = frozenset(EngineConfig.__struct_fields__)
@@ -23,6 +24,7 @@ ENGINE_SETTINGS = frozenset(EngineConfig.__struct_fields__)
 BROWSER_SETTINGS = frozenset(
     ("browser", "browser_control", "search_url", "brave_key", "tavily_key", "search_index", "allow_host")
 )
+EXTERNAL_SETTINGS = frozenset(("mcp_config", "mcp_approval", "mcp_allow_host"))
 
 
 class ConfigError(ValueError):
@@ -51,14 +53,43 @@ def browser_config(settings: Mapping[str, Any]) -> BrowserConfig:
     from ..tools.browser.config import BrowserConfig
 
     values = {name: value for name, value in settings.items() if name in BROWSER_SETTINGS}
-    if isinstance(hosts := values.get("allow_host"), str):
-        values["allow_host"] = hosts.replace(",", " ").split()
+    if "allow_host" in values:
+        values["allow_host"] = _words(values["allow_host"])
     try:
         config = msgspec.convert(values, BrowserConfig, strict=False)
         config.check()
     except ValueError as error:
         raise ConfigError(f"configuration: {error}") from error
     return config
+
+
+def external_config(settings: Mapping[str, Any], environment: Mapping[str, str]) -> ExternalConfig:
+    """The part of ``settings`` about external MCP servers; ``environment`` fills the variables of their file.
+
+    Raises :class:`ConfigError`.
+    """
+    from ..tools.egress.policy import rules
+    from ..tools.remote import RemoteConfigError, read_config
+    from .external.config import ExternalConfig
+
+    try:
+        file = settings.get("mcp_config")
+        servers = read_config(Path(file), environment) if file else []
+        hosts = tuple(_words(settings.get("mcp_allow_host", ())))
+        rules(hosts)
+    except RemoteConfigError as error:
+        raise ConfigError(f"mcp_config: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"mcp_allow_host: {error}") from error
+    approval = settings.get("mcp_approval", "ask")
+    if approval not in ("ask", "never"):
+        raise ConfigError(f"mcp_approval is {approval!r}, expected 'ask' or 'never'")
+    return ExternalConfig(tuple(servers), approval, hosts)
+
+
+def _words(value: str | Iterable[str]) -> list[str]:
+    """Variables hold lists as words separated by commas or spaces."""
+    return value.replace(",", " ").split() if isinstance(value, str) else list(value)
 
 
 def _file(path: str, known: Collection[str]) -> dict[str, Any]:

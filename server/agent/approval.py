@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from ...tools.spec import JsonObject, Tool, ToolContext, ToolResult, failure
+from ..external.config import Approval
 
 if TYPE_CHECKING:
     from ...tools.remote import RemoteTool
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _PATIENCE = 3600.0  # seconds that a person may take to answer; the call itself has its own timeout
 
 Verdict = Literal["once", "always", "no"]
-Mode = Literal["ask", "never"]  # as OpenAI's require_approval, where "ask" is "always"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ApprovalPolicy:
         mode: ``never`` asks for nothing but changed definitions.
     """
 
-    mode: Mode = "ask"
+    mode: Approval = "ask"
     _allowed: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def asks(self, tool: RemoteTool, arguments: JsonObject) -> Asked | None:

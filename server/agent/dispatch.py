@@ -6,11 +6,13 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 
 import anyio
 
+from ...tools.interaction import Progress
 from ...tools.spec import Registry, ToolContext, ToolResult, failure
-from .events import Call, CallFinished, CallStarted, Event
+from .events import Call, CallFinished, CallProgress, CallStarted, Event
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ async def dispatch(
     async def run(call: Call) -> None:
         await emit(CallStarted(call.id, call.name, call.arguments))
         begun = time.monotonic()
-        result = await _call(call, tools, context, longest)
+        result = await _call(call, tools, _reporting(context, call, emit), longest)
         output = outputs[call.id] = cap(result.text, max_output)
         seconds = time.monotonic() - begun
         await emit(CallFinished(call.id, call.name, call.arguments, output, result.is_error, seconds, result))
@@ -57,6 +59,17 @@ def cap(text: str, limit: int) -> str:
     head, tail = limit * 2 // 3, limit // 3
     left_out = len(text) - head - tail
     return f"{text[:head]}\n[... {left_out} characters left out ...]\n{text[-tail:]}"
+
+
+def _reporting(context: ToolContext | None, call: Call, emit: Emit) -> ToolContext | None:
+    """``context`` with news of ``call`` told as events."""
+    if context is None:
+        return None
+
+    async def report(progress: Progress) -> None:
+        await emit(CallProgress(call.id, call.name, progress))
+
+    return replace(context, report=report)
 
 
 async def _call(call: Call, tools: Registry, context: ToolContext | None, longest: float | None) -> ToolResult:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...engine import EngineError
+from ...tools.interaction import Progress
 from ...tools.spec import ToolResult
 from ..chat.generate import FinishReason, Usage
 
@@ -89,6 +90,15 @@ class CallStarted:
 
 
 @dataclass(frozen=True)
+class CallProgress:
+    """News of a tool that still works."""
+
+    id: str
+    tool: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
 class CallFinished:
     """A tool is done; ``output`` is what the model reads, ``result`` all that the tool gave back."""
 
@@ -111,7 +121,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class HandedOver:
-    """The model called tools that somebody else runs; those of ours are done. Always the last event."""
+    """The model made calls that are not run here, or not yet; the others are done. Always the last event."""
 
     calls: tuple[Call, ...]
 
@@ -134,6 +144,7 @@ Event = (
     | CallWritten
     | StepFinished
     | CallStarted
+    | CallProgress
     | CallFinished
     | Answer
     | HandedOver

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,7 @@ class Loop:
             empty: then the model is told that there is no such tool.
         context: handed to the tools; None when there are none.
         foreign: names of tools that somebody else runs.
+        held: whether a call of ours must not run yet; it is handed over too.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Loop:
         *,
         limits: Limits,
         foreign: frozenset[str] = frozenset(),
+        held: Callable[[Call], bool] = lambda call: False,
     ) -> None:
         self._engine = engine
         self._model = model
@@ -93,8 +95,14 @@ class Loop:
         self._context = context
         self._limits = limits
         self._foreign = foreign
+        self._held = held
         self._calls_left = limits.max_tool_calls
         self._tokens_left = limits.max_tokens
+
+    @property
+    def readable(self) -> int:
+        """Characters of one tool result that the model gets to read."""
+        return self._limits.max_output or min(self._info.max_model_len, _LONGEST_OUTPUT)
 
     async def run(self, following: Sequence[JsonObject], emit: Emit) -> None:
         """Go on with ``following``; the last event is Answer, HandedOver or Failed."""
@@ -115,8 +123,8 @@ class Loop:
             if turn.finish_reason == "length" or not turn.calls:
                 await emit(Answer(turn.text, turn.finish_reason))
                 return
-            handed = tuple(call for call in turn.calls if call.name in self._foreign)
-            ours = [call for call in turn.calls if call.name not in self._foreign]
+            handed = tuple(call for call in turn.calls if call.name in self._foreign or self._held(call))
+            ours = [call for call in turn.calls if call not in handed]
             following = await self._results(ours, emit)
             if handed:
                 self._conversation.pending = following
@@ -211,10 +219,9 @@ class Loop:
             raise _GivenUp("max_tool_calls", f"The task is not done after {limit} tool calls.")
         allowed, refused = calls[: self._calls_left], calls[self._calls_left :]
         self._calls_left -= len(allowed)
-        readable = self._limits.max_output or min(self._info.max_model_len, _LONGEST_OUTPUT)
         longest = self._limits.tool_timeout
         outputs = await dispatch(
-            allowed, self._tools, self._context, max_output=readable, emit=emit, longest=longest
+            allowed, self._tools, self._context, max_output=self.readable, emit=emit, longest=longest
         )  # fmt: skip
         outputs += [_USED_UP] * len(refused)
         return [

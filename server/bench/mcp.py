@@ -85,6 +85,7 @@ async def _external(other: str, calls: int) -> dict[str, Value]:
     async with AsyncExitStack() as stack:
         direct = await stack.enter_async_context(_client(stack, other, "2026-07-28"))
         servers = await stack.enter_async_context(RemoteServers([ServerConfig("bench", url=other)]))
+        await servers.tried()
         registry = Registry.of(servers.tools())
         context = ToolContext(await (await stack.enter_async_context(Sessions())).create())
         found = await _in_turn(

@@ -8,7 +8,8 @@ import re
 from rich.console import Console
 from rich.text import Text as Styled
 
-from ..agent.events import Answer, CallFinished, CallStarted, Event, Failed, StepFinished, Text
+from ...tools.interaction import Progress
+from ..agent.events import Answer, CallFinished, CallProgress, CallStarted, Event, Failed, StepFinished, Text
 
 _MOST_LINES = 20
 
@@ -35,6 +36,8 @@ class Display:
                 self._end_line()
                 self._line(f"→ {printable(event.tool)}", "bold cyan")
                 self._block(_arguments(event.arguments), "cyan")
+            case CallProgress() if event.progress.output is None:  # output is shown whole in the end
+                self._block(_news(event.progress), "dim")
             case CallFinished():
                 style = "red" if event.is_error else "green"
                 self._line(f"← {printable(event.tool)}  {event.seconds:.2f} s", f"bold {style}")
@@ -65,6 +68,11 @@ class Display:
 
     def _line(self, text: str, style: str) -> None:
         self._console.print(Styled(text, style=style), soft_wrap=True)
+
+
+def _news(progress: Progress) -> str:
+    parts = [f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"]
+    return ": ".join([*parts, *filter(None, [progress.message])])
 
 
 def printable(text: str) -> str:

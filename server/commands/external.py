@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..external.config import ExternalConfig
 
 if TYPE_CHECKING:
     from ...tools import Registry, Tool
-    from ...tools.remote import ServerConfig
     from .person import Person
-
-_CHARACTERS = 4  # in a token, about
-_SHARE = 0.2  # of the context that definitions of external tools may take
 
 
 @dataclass(frozen=True)
-class External:
+class Lent:
     """Tools of external servers, which of them go behind a search, and which servers cannot be used."""
 
     tools: tuple[Tool, ...] = ()
@@ -33,35 +29,24 @@ class External:
         from ...tools import Registry
         from ...tools.remote import deferred
 
-        most = int(context * _CHARACTERS * _SHARE)
-        tools = deferred(self.tools, most, lambda tool: tool.spec.name in self.hidden)
+        tools = deferred(self.tools, context, lambda tool: tool.spec.name in self.hidden)
         return Registry.of([*own.tools.values(), *tools])
 
 
-def external_servers(options: Mapping[str, Any]) -> Sequence[ServerConfig]:
-    """What ``--mcp-config`` describes. Raises RemoteConfigError."""
-    if "mcp_config" not in options:
-        return ()
-    from ...tools.remote import read_config
-
-    return read_config(Path(options["mcp_config"]), os.environ)
-
-
 @asynccontextmanager
-async def external_tools(
-    servers: Sequence[ServerConfig], options: Mapping[str, Any], person: Person | None
-) -> AsyncIterator[External]:
-    """Start ``servers``; calls of their tools need the approval that ``options`` want, of ``person``."""
-    if not servers:
-        yield External()
+async def external_tools(config: ExternalConfig, person: Person | None) -> AsyncIterator[Lent]:
+    """Start the servers; calls of their tools need the approval that the configuration wants, of ``person``."""
+    if not config.servers:
+        yield Lent()
         return
     from ...tools.remote import RemoteServers
     from ..agent.approval import ApprovalPolicy, approved
 
-    policy = ApprovalPolicy(options.get("mcp_approval", "ask"))
-    behind = frozenset(config.label for config in servers if config.defer)
-    async with RemoteServers(servers) as running:
+    policy = ApprovalPolicy(config.approval)
+    behind = frozenset(server.label for server in config.servers if server.defer)
+    async with RemoteServers(config.servers) as running:
+        await running.tried()
         tools = running.tools()
         hidden = frozenset(tool.spec.name for tool in tools if tool.label in behind)
         ask = person.approve if person else None
-        yield External(tuple(approved(tools, policy, ask)), hidden, running.problems())
+        yield Lent(tuple(approved(tools, policy, ask)), hidden, running.problems())

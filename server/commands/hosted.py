@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..served import ServedModel
-from ..settings import BROWSER_SETTINGS, ENGINE_SETTINGS, browser_config, engine_config, gather
-from .external import external_servers, external_tools
+from ..settings import (
+    BROWSER_SETTINGS,
+    ENGINE_SETTINGS,
+    EXTERNAL_SETTINGS,
+    browser_config,
+    engine_config,
+    external_config,
+    gather,
+)
+from .external import external_tools
 
 if TYPE_CHECKING:
     from ...tools import Browsing, Offer
@@ -34,13 +42,13 @@ async def hosted(options: Mapping[str, Any], person: Person | None = None) -> As
 
     ``person`` answers what external servers ask; without one, nobody does.
 
-    Raises BrowserUnavailable, ConfigError, RemoteConfigError, EngineError, WorkspaceError, TemplateError or
+    Raises BrowserUnavailable, ConfigError, EngineError, WorkspaceError, TemplateError or
     UnknownFormat: all for the user to read.
     """
-    servers = external_servers(options)
     if person is not None and not person.present:
         person = None
-    settings = gather(options, os.environ, ENGINE_SETTINGS | BROWSER_SETTINGS)
+    settings = gather(options, os.environ, ENGINE_SETTINGS | BROWSER_SETTINGS | EXTERNAL_SETTINGS)
+    servers = external_config(settings, os.environ)
     config = engine_config(settings)
     async with ServedModel(config) as served:
         browser = await asyncio.to_thread(browser_config, settings)
@@ -49,7 +57,7 @@ async def hosted(options: Mapping[str, Any], person: Person | None = None) -> As
         from ..agent.plan import Limits
         from ..hands import for_model
 
-        external = external_tools(servers, options, person)
+        external = external_tools(servers, person)
         async with Browsing(browser) as browsing, Sessions() as sessions, external as others:
             offer = await asyncio.to_thread(_offer, browsing, full=config.model != "pocket")
             directory = options.get("workspace")

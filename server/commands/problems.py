@@ -16,13 +16,12 @@ COULD_NOT_START = 2
 
 def reported(command: str, work: Callable[[], int]) -> int:
     """What ``work`` returns, or :data:`COULD_NOT_START` after saying why."""
-    from ...tools.errors import BrowserUnavailable, RemoteConfigError, WorkspaceError
+    from ...tools.errors import BrowserUnavailable, WorkspaceError
 
     try:
         return work()
     except (
-        BenchError, BrowserUnavailable, ConfigError, EngineError, RemoteConfigError, TemplateError, UnknownFormat,
-        WorkspaceError,
+        BenchError, BrowserUnavailable, ConfigError, EngineError, TemplateError, UnknownFormat, WorkspaceError,
     ) as error:  # fmt: skip
         print(f"agenthost {command}: {error}", file=sys.stderr)
         return COULD_NOT_START

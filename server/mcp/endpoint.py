@@ -20,6 +20,7 @@ from ...tools import Registry
 from ..hands import Hands, for_model
 from ..served import ServedModel
 from .oauth import TOKEN, TokenGate, Tokens, user
+from .sdk import load_sdk
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -93,6 +94,7 @@ class McpEndpoint:
             await anyio.sleep_forever()
 
     async def _manager(self) -> StreamableHTTPSessionManager:
+        await asyncio.to_thread(load_sdk)
         if self._fixtures:
             return await asyncio.to_thread(self._build_fixtures)
         registry = (await self._hands.offer("full")).registry

@@ -1,13 +1,15 @@
 """Chat completions whose tools run here: ``hosted_tools`` in the request, the steps that were taken in the answer.
 
-An extension of OpenAI's API. A request names groups (``python``, ``files``, ``browser``, ``all``) or single tools;
-tools of its own may stand beside them, and a call of those ends the answer as usual. What the model says in several
-steps is one content, with an empty line between the steps. Each call of a hosted tool is reported as a step::
+An extension of OpenAI's API. A request names groups (``python``, ``files``, ``browser``, ``all``), single tools, or
+external MCP servers by their labels (``mcp`` for all of them, ``label__tool`` for one tool); tools of its own may stand
+beside them, and a call of those ends the answer as usual. What the model says in several steps is one content, with an
+empty line between the steps. Each call of a hosted tool is reported as a step::
 
     {"type": "tool_call", "id": "call_...", "name": "python", "arguments": "{\\"code\\": \\"6*7\\"}",
      "status": "in_progress" | "completed" | "failed", "output": "42", "seconds": 0.01}
 
-whole in ``message.steps``, or in a stream twice in ``delta.steps``: when the tool begins and when it is done.
+whole in ``message.steps``, or in a stream several times in ``delta.steps``: when the tool begins, with ``progress``
+when it tells news (``done``, ``total``, ``message``, ``output``), and when it is done.
 ``session_id`` in answer and chunks names the workspace; send it along to go on in it.
 """
 
@@ -21,10 +23,12 @@ from typing import Any
 import msgspec
 from fastapi import Request, Response
 
+from ...tools.interaction import Progress
 from ..agent.events import (
     Answer,
     Call,
     CallFinished,
+    CallProgress,
     CallStarted,
     Event,
     Failed,
@@ -50,7 +54,9 @@ async def answer(request: Request, chat: ChatRequest, name: str) -> Response:
     """Answer ``chat`` under the model's ``name``, whole or streamed."""
     _check(chat)
     state, caller = request.app.state, caller_of(request.scope)
-    task = await until_disconnect(request.receive, lambda: begin(chat, state.served, state.hands, caller))
+    task = await until_disconnect(
+        request.receive, lambda: begin(chat, state.served, state.hands, state.external, caller)
+    )
     report = _Report(name, task)
     if chat.stream:
         include_usage = chat.stream_options is not None and chat.stream_options.include_usage
@@ -101,6 +107,8 @@ class _Report:
                 step = {"type": "tool_call", "id": happened.id, "name": happened.tool, "arguments": happened.arguments}
                 self.steps[happened.id] = {**step, "status": "in_progress"}
                 return {"steps": [self.steps[happened.id]]}
+            case CallProgress():
+                return {"steps": [{**self.steps[happened.id], "progress": _progress(happened.progress)}]}
             case CallFinished():
                 status = "failed" if happened.is_error else "completed"
                 done = {"status": status, "output": happened.output, "seconds": round(happened.seconds, 3)}
@@ -141,6 +149,11 @@ class _Report:
         usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
         usage.prompt_tokens_details.cached_tokens += step.usage.cached_tokens
         usage.completion_tokens_details.reasoning_tokens += step.usage.reasoning_tokens
+
+
+def _progress(progress: Progress) -> JsonObject:
+    shown = {"done": progress.done, "total": progress.total, "message": progress.message, "output": progress.output}
+    return {key: value for key, value in shown.items() if value is not None}
 
 
 def failure(failed: Failed) -> ApiError:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import anyio
 
-from ...tools import Registry, Session, ToolContext, UnknownSession, WorkspaceError
-from ..agent.dispatch import Emit
-from ..agent.events import CallFinished, CallStarted, Event
-from ..agent.hosted_tools import NotOffered, select
+from ...tools import Registry, Session, Tool, ToolContext, UnknownSession, WorkspaceError
+from ...tools.remote.deferred import deferred
+from ..agent.dispatch import Emit, dispatch
+from ..agent.events import Call, CallBegun, CallFinished, CallStarted, CallWritten, Event, StepStarted
+from ..agent.hosted_tools import GROUPS, NotOffered, select
 from ..agent.loop import Loop
 from ..agent.plan import Limits, Plan
 from ..chat.conversation import Conversation
+from ..external.external import External
+from ..external.offered import Listed, split, unattended
 from ..hands import Hands
 from ..http.caller import Caller
 from ..observe import audit
@@ -23,10 +28,34 @@ from .errors import ApiError
 from .prepare import Prepared, prepare
 from .schemas import ChatRequest, FunctionDefinition, ToolDefinition
 
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lent:
+    """External tools of one request.
+
+    Args:
+        tools: what the model may call. Where their definitions are long, they go behind a search.
+        deferred: names of those that go there in any case.
+        held: whether a call must be approved before it runs; it then ends the turn.
+        approved: calls of an earlier turn that may run now. In the chat's messages they have results that are empty.
+    """
+
+    tools: Sequence[Tool] = ()
+    deferred: frozenset[str] = frozenset()
+    held: Callable[[Call], bool] = lambda call: False
+    approved: Sequence[Call] = ()
+
 
 @dataclass
 class HostedTask:
     """Use it as an async context manager around :meth:`run`.
+
+    Args:
+        loop: what works on ``conversation`` with ``tools``.
+        lent: external tools.
+        resume: makes the loop that works on when calls that were approved are done, of their results by the calls' ids.
 
     Attributes:
         used: one of our tools was called.
@@ -38,6 +67,8 @@ class HostedTask:
     session: Session | None
     hands: Hands
     new_session: bool
+    lent: Lent
+    resume: Callable[[Mapping[str, str]], Awaitable[tuple[Loop, Conversation]]]
     used: bool = field(default=False, init=False)
 
     async def run(self, emit: Emit) -> None:
@@ -52,6 +83,9 @@ class HostedTask:
                     self.hands.on_call(event.tool, "error" if event.is_error else "ok", event.seconds)
             await emit(event)
 
+        if self.lent.approved:
+            outputs = await self._approved(watched)
+            self.loop, self.conversation = await self.resume(outputs)
         await self.loop.run([], watched)
 
     async def __aenter__(self) -> Self:
@@ -63,34 +97,90 @@ class HostedTask:
             with anyio.CancelScope(shield=True), suppress(UnknownSession):
                 await self.hands.sessions.close(self.session.id, self.session.owner)
 
+    async def _approved(self, emit: Emit) -> dict[str, str]:
+        """The outputs of the calls that were approved, by their ids. They belong to no turn of this task."""
+        await emit(StepStarted(0, secrets.token_hex(11)))
+        calls = self.lent.approved
+        for call in calls:
+            await emit(CallBegun(call.id, call.name))
+            await emit(CallWritten(call.id, call.name, call.arguments))
+        assert self.session is not None
+        outputs = await dispatch(
+            calls, Registry.of(self.lent.tools), ToolContext(self.session), max_output=self.loop.readable, emit=emit
+        )
+        return {call.id: output for call, output in zip(calls, outputs, strict=True)}
+
 
 async def begin(
-    chat: ChatRequest, served: ServedModel, hands: Hands, caller: Caller, *, stored: bool = False
+    chat: ChatRequest,
+    served: ServedModel,
+    hands: Hands,
+    external: External,
+    caller: Caller,
+    *,
+    stored: bool = False,
+    lent: Lent | None = None,
 ) -> HostedTask:
-    """Check ``chat`` and make it ready; ``stored`` as of a Conversation. Raises :class:`ApiError` or EngineError."""
-    wanted = chat.hosted_tools or ()
-    try:
-        tools = select(wanted, await hands.offer(), served.names[0]) if wanted else Registry()
-    except NotOffered as error:
-        raise ApiError(str(error), code="invalid_value", param="hosted_tools") from error
+    """Check ``chat`` and make it ready. Raises :class:`ApiError` or EngineError.
+
+    Args:
+        stored: its conversation is in the store.
+        lent: external tools; None for those that ``hosted_tools`` names and that may be called without asking.
+    """
+    model, info = served.now()
+    session = await _session(chat.session_id, hands, caller) if chat.session_id is not None else None
+    own, lent, listed = await _chosen(chat, served, hands, external, session, lent)
+    shown = deferred(lent.tools, info.max_model_len, lambda tool: tool.spec.name in lent.deferred)
+    tools = Registry.of([*own.tools.values(), *shown])
     foreign = frozenset(tool.function.name for tool in chat.tools or () if tool.function is not None)
     for name in foreign.intersection(tools.tools):
         raise ApiError(f"tools has {name!r}, and so have hosted_tools.", code="invalid_value", param="tools")
     both = chat.model_copy(update={"tools": [*_definitions(tools), *(chat.tools or ())], "session_id": None})
     prepared = await prepare(both, served, caller.name, stored=stored)
-    session = await _session(chat.session_id, hands, caller) if tools.tools else None
-    limits = Limits(
-        max_turn_tokens=None,
-        max_tokens=chat.max_tokens if chat.max_completion_tokens is None else chat.max_completion_tokens,
-        max_tool_calls=Limits.max_tool_calls if chat.max_tool_calls is None else chat.max_tool_calls,
-        insist=True,
+    if tools.tools and session is None:
+        session = await _session(None, hands, caller)
+    if session is not None:
+        session.keep(Listed, lambda: listed)
+    context = ToolContext(session) if session is not None else None
+
+    def work(prepared: Prepared) -> Loop:
+        return Loop(
+            served.engine, model, info, prepared.conversation, _plan(both, prepared), tools, context,
+            limits=_limits(chat), foreign=foreign, held=lent.held,
+        )  # fmt: skip
+
+    async def resume(outputs: Mapping[str, str]) -> tuple[Loop, Conversation]:
+        messages = [_with_output(message, outputs) for message in both.messages]
+        again = await prepare(both.model_copy(update={"messages": messages}), served, caller.name, stored=stored)
+        return work(again), again.conversation
+
+    return HostedTask(
+        work(prepared), prepared.conversation, tools, session, hands, chat.session_id is None, lent, resume
     )
-    model, info = served.now()
-    loop = Loop(
-        served.engine, model, info, prepared.conversation, _plan(both, prepared), tools,
-        ToolContext(session) if session is not None else None, limits=limits, foreign=foreign,
-    )  # fmt: skip
-    return HostedTask(loop, prepared.conversation, tools, session, hands, chat.session_id is None)
+
+
+async def _chosen(
+    chat: ChatRequest,
+    served: ServedModel,
+    hands: Hands,
+    external: External,
+    session: Session | None,
+    lent: Lent | None,
+) -> tuple[Registry, Lent, Listed]:
+    """The tools of this server, and the external ones, that the request may use."""
+    listed = session.keep(Listed, Listed) if session is not None else Listed()
+    wanted = chat.hosted_tools or ()
+    if not wanted:
+        return Registry(), lent or Lent(), listed
+    offer = await hands.offer()
+    try:
+        own, others = split(wanted, {*GROUPS, "all", *offer.registry.tools}, external)
+        chosen = select(own, offer, served.names[0])
+        if lent is None and others:
+            lent = Lent(await unattended(others, external, listed), external.deferred)
+    except NotOffered as error:
+        raise ApiError(str(error), code="invalid_value", param="hosted_tools") from error
+    return chosen, lent or Lent(), listed
 
 
 def _definitions(tools: Registry) -> list[ToolDefinition]:
@@ -102,6 +192,15 @@ def _definitions(tools: Registry) -> list[ToolDefinition]:
     ]
 
 
+def _limits(chat: ChatRequest) -> Limits:
+    return Limits(
+        max_turn_tokens=None,
+        max_tokens=chat.max_tokens if chat.max_completion_tokens is None else chat.max_completion_tokens,
+        max_tool_calls=Limits.max_tool_calls if chat.max_tool_calls is None else chat.max_tool_calls,
+        insist=True,
+    )
+
+
 def _plan(chat: ChatRequest, prepared: Prepared) -> Plan:
     """A forced call is forced once; afterwards the model chooses."""
     choice = prepared.tools.choice
@@ -111,6 +210,11 @@ def _plan(chat: ChatRequest, prepared: Prepared) -> Plan:
         replace(choice, mode="none", name=None), prepared.text, prepared.stop,
         bool(chat.include_stop_str_in_output), priority=chat.priority or 0, cache_salt=prepared.cache_salt, **program,
     )  # fmt: skip
+
+
+def _with_output(message: JsonObject, outputs: Mapping[str, str]) -> JsonObject:
+    output = outputs.get(message.get("tool_call_id", ""))
+    return message if output is None else {**message, "content": output}
 
 
 async def _session(session_id: str | None, hands: Hands, caller: Caller) -> Session:

@@ -19,6 +19,7 @@ TRICKY = ServerConfig("tricky", (sys.executable, str(Path(__file__).parent / "se
 @pytest.fixture(scope="module")
 async def servers():
     async with RemoteServers([TRICKY]) as servers:
+        await servers.tried()
         yield servers
 
 
@@ -26,6 +27,7 @@ async def servers():
 async def fresh(session: Session):
     """A server of its own, for tests that break it: its tools."""
     async with RemoteServers([TRICKY]) as servers:
+        await servers.tried()
         yield Registry.of(servers.tools())
 
 
@@ -86,6 +88,7 @@ async def test_a_hang_ends_its_call_only(session, call):
         RemoteServers([replace(TRICKY, label="stuck", timeout=1.0)]) as servers,
         anyio.create_task_group() as group,
     ):
+        await servers.tried()
         registry = Registry.of(servers.tools())
 
         hung = []
@@ -142,6 +145,7 @@ async def test_a_server_gets_what_its_configuration_gives_and_offers_what_it_all
     allowed, excluded = frozenset({"environment", "crash"}), frozenset({"crash"})
     config = replace(TRICKY, env={"GIVEN": "given"}, allowed=allowed, excluded=excluded)
     async with RemoteServers([config]) as servers:
+        await servers.tried()
         assert [tool.definition.name for tool in servers.tools()] == ["environment"]
         registry = Registry.of(servers.tools())
         for name, value in (("AGENTHOST_SECRET", "(not set)"), ("GIVEN", "given")):
@@ -162,6 +166,7 @@ async def test_a_server_that_does_not_start_says_why():
     broken = ServerConfig("broken", (sys.executable, "-c", "import sys; sys.exit('no licence found')"))
     missing = ServerConfig("missing", ("/no/such/program",))
     async with RemoteServers([broken, missing]) as servers:
+        await servers.tried()
         assert servers.tools() == []
         problems = servers.problems()
     assert "broken cannot be used" in problems[0]

@@ -27,6 +27,7 @@ async def test_the_reference_servers_tools_work_as_ours(session: Session):
         told.append((progress.done, progress.total))
 
     async with RemoteServers([config]) as servers:
+        await servers.tried()
         assert servers.problems() == ()
         registry = Registry.of(servers.tools())
         context = ToolContext(session, report=report)

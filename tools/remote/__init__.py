@@ -1,19 +1,40 @@
 """Tools of external MCP servers, as tools of our own.
 
     async with RemoteServers(read_config(Path("mcp.json"), os.environ)) as servers:
+        await servers.tried()
         tools = servers.tools()
 
 What these servers say is untrusted: definitions are bounded and pinned, results capped and marked. Each server is
 supervised on its own: when it crashes or hangs, its calls end with an error, and nothing else does.
+
+Importing this package does not load the MCP SDK, which takes a second; what needs it does when it is first used.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 from ..errors import RemoteConfigError
 from .config import ServerConfig, read_config
-from .deferred import deferred
-from .servers import RemoteServers
-from .tool import RemoteTool
+
+if TYPE_CHECKING:
+    from .deferred import deferred
+    from .pool import Pool, PooledServer
+    from .servers import RemoteServers
+    from .tool import RemoteTool
+
+_WHERE = {
+    "Pool": "pool",
+    "PooledServer": "pool",
+    "RemoteServers": "servers",
+    "RemoteTool": "tool",
+    "deferred": "deferred",
+}
 
 __all__ = [
+    "Pool",
+    "PooledServer",
     "RemoteConfigError",
     "RemoteServers",
     "RemoteTool",
@@ -21,3 +42,9 @@ __all__ = [
     "deferred",
     "read_config",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)

@@ -32,16 +32,19 @@ CALL = ToolSpec(
     ),
     timeout=3600.0,  # the called tool has its own
 )
+_CHARACTERS = 4  # in a token, about
+_SHARE = 0.2  # of a context that definitions of external tools may take
 _WORD = re.compile(r"[a-z0-9]+")
 
 
-def deferred(tools: Sequence[Tool], most: int, always: Callable[[Tool], bool] = lambda tool: False) -> list[Tool]:
+def deferred(tools: Sequence[Tool], context: int, always: Callable[[Tool], bool] = lambda tool: False) -> list[Tool]:
     """``tools`` as they are, or the two that search and call them when their definitions are too long.
 
     Args:
-        most: characters that the definitions may have together.
+        context: tokens of the model's context, of which definitions may take a fifth.
         always: tools that go behind the search in any case.
     """
+    most = int(context * _CHARACTERS * _SHARE)
     shown = [tool for tool in tools if not always(tool)]
     if sum(len(json.dumps(tool.spec.function())) for tool in shown) > most:
         shown = []

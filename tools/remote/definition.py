@@ -30,15 +30,21 @@ class Definition:
     """
     Args:
         name: as the server calls it.
-        fingerprint: of name, description and schema, as the server gave them. Another one needs another approval.
-        hints: what the server claims of the tool's effects. A claim is never a reason to ask less.
+        hints: what the server claims of the tool's effects, as far as it makes us more careful.
+        says_read_only: its claim to change nothing. Only whoever asks for it by name may rely on that.
     """
 
     name: str
     description: str
     parameters: JsonObject
-    fingerprint: str
     hints: Annotations
+    says_read_only: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that a model or a person gets to see. Another one needs another approval."""
+        text = json.dumps([self.name, self.description, self.parameters], sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def definition(tool: types.Tool) -> Definition:
@@ -54,9 +60,9 @@ def definition(tool: types.Tool) -> Definition:
         name=tool.name,
         description=visible(tool.description or tool.title or tool.name)[:_LONGEST_DESCRIPTION],
         parameters={"type": "object", "properties": {}, **_bounded(schema, _DEEPEST_SCHEMA)},
-        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
         # Only what makes us more careful is believed.
         hints=Annotations(read_only=False, destructive=True, open_world=hints.open_world_hint is not False),
+        says_read_only=hints.read_only_hint is True,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+SEPARATOR = "__"
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST = 64
 _DIGITS = 8
@@ -18,7 +19,7 @@ class Aliases:
 
     def add(self, label: str, tool: str) -> str:
         """The alias of a server's tool; the same one each time."""
-        plain = f"{label}__{_OTHER.sub('_', tool)}"
+        plain = f"{label}{SEPARATOR}{_OTHER.sub('_', tool)}"
         alias = plain if len(plain) <= _LONGEST else _shortened(plain, label, tool)
         if self._originals.get(alias, (label, tool)) != (label, tool):
             alias = _shortened(plain, label, tool)

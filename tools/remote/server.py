@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
@@ -23,6 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
+from ..egress.errors import EgressError
 from ..errors import ToolError
 from ..interaction import Progress, Question
 from ..spec import JsonObject, ToolContext
@@ -56,6 +58,7 @@ class RemoteServer:
     Attributes:
         definitions: its tools as they are now, by name.
         problem: why it cannot be used now, in a sentence, or None.
+        busy: calls are under way.
     """
 
     def __init__(self, config: ServerConfig, http_client: HttpClient = plain_client) -> None:
@@ -69,6 +72,10 @@ class RemoteServer:
         self._tried = anyio.Event()
         self._asking: list[ToolContext] = []
         self._errors = b""
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._asking)
 
     async def tried(self) -> None:
         """Wait until the first try to connect has succeeded or failed."""
@@ -248,10 +255,16 @@ class RemoteServer:
             error = error.exceptions[0]
         if isinstance(error, TimeoutError):
             reason = f"it did not answer within {CONNECT_TIMEOUT:g} seconds"
+        elif isinstance(error, EgressError):
+            reason = str(error).rstrip(".")
         else:
-            reason = f"it could not be reached ({type(error).__name__}: {str(error)[:300]})"
+            reason = f"it could not be reached ({type(error).__name__}: {self._without_url(str(error))[:300]})"
         words = self._errors.decode("utf-8", "replace").strip().splitlines()
         return f"{reason}; its last words: {words[-1][:300]}" if words else reason
+
+    def _without_url(self, text: str) -> str:
+        """URLs can hold secrets, and this text goes to clients and into logs."""
+        return text if self.config.url is None else text.replace(self.config.url, urlsplit(self.config.url).netloc)
 
 
 def _progress(context: ToolContext) -> Any:

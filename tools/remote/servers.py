@@ -1,4 +1,4 @@
-"""All external servers together: started side by side, listed once."""
+"""All external servers of a configuration: started side by side, their tools listed in its order."""
 
 from __future__ import annotations
 
@@ -16,24 +16,22 @@ from .tool import RemoteTool
 
 
 class RemoteServers:
-    """Use it as an async context manager; entering it waits until each server was reached or could not be.
+    """Use it as an async context manager; entering it starts the servers and does not wait for them.
 
     Args:
         configs: in the order in which models see their tools.
     """
 
     def __init__(self, configs: Iterable[ServerConfig], http_client: HttpClient = plain_client) -> None:
-        self._servers = [RemoteServer(config, http_client) for config in configs]
+        self._servers = {config.label: RemoteServer(config, http_client) for config in configs}
         self._aliases = Aliases()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         group = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(group.cancel_scope.cancel)
-        for server in self._servers:
+        for server in self._servers.values():
             group.start_soon(server.run)
-        for server in self._servers:
-            await server.tried()
         return self
 
     async def __aexit__(
@@ -41,21 +39,31 @@ class RemoteServers:
     ) -> bool | None:
         return await self._stack.__aexit__(kind, error, trace)
 
-    def tools(self) -> list[RemoteTool]:
-        """The tools as they are now: by server in the configuration's order, then by name.
+    async def tried(self, *labels: str) -> None:
+        """Wait until each of these servers, or of all, was reached or could not be."""
+        for label in labels or self._servers:
+            await self._servers[label].tried()
+
+    def tools(self, *labels: str) -> list[RemoteTool]:
+        """The tools of these servers, or of all, as they are now: in the configuration's order, then by name.
 
         List them once for a conversation: their order and text are part of the model's prompt.
         """
         return [
-            RemoteTool(server, server.definitions[name], self._aliases.add(server.config.label, name))
-            for server in self._servers
+            RemoteTool(server, server.definitions[name], self._aliases.add(label, name))
+            for label, server in self._servers.items()
+            if not labels or label in labels
             for name in sorted(server.definitions)
         ]
+
+    def server(self, label: str) -> RemoteServer:
+        """Raises KeyError."""
+        return self._servers[label]
 
     def problems(self) -> tuple[str, ...]:
         """One sentence for each server that cannot be used now."""
         return tuple(
-            f"The MCP server {server.config.label} cannot be used: {server.problem}."
-            for server in self._servers
+            f"The MCP server {label} cannot be used: {server.problem}."
+            for label, server in self._servers.items()
             if server.problem is not None
         )

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
 from ..spec import JsonObject, Tool, ToolContext, ToolResult, ToolSpec
+from .config import ServerConfig
 from .definition import Definition
 from .result import tool_result
-from .server import RemoteServer
+
+if TYPE_CHECKING:
+    import mcp.types as types
+
+
+class Server(Protocol):
+    """Where a tool is, see :class:`RemoteServer`."""
+
+    @property
+    def config(self) -> ServerConfig: ...
+
+    @property
+    def definitions(self) -> Mapping[str, Definition]: ...
+
+    async def call(self, name: str, arguments: JsonObject, context: ToolContext) -> types.CallToolResult: ...
 
 
 class RemoteTool(Tool):
@@ -16,7 +34,7 @@ class RemoteTool(Tool):
         alias: what the model calls it.
     """
 
-    def __init__(self, server: RemoteServer, definition: Definition, alias: str) -> None:
+    def __init__(self, server: Server, definition: Definition, alias: str) -> None:
         self.server = server
         self.definition = definition
         self.spec = ToolSpec(

@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
 from ....tools import Registry, Session
+from ...external.external import External
 from ...hands import Hands
 from ...http.caller import Caller
 from ...served import ServedModel
@@ -49,6 +50,7 @@ class ResponseService:
         self,
         served: ServedModel,
         hands: Hands,
+        external: External,
         state: State,
         containers: ContainerService,
         *,
@@ -57,6 +59,7 @@ class ResponseService:
         self._drain = drain_seconds
         self._served = served
         self._hands = hands
+        self._external = external
         self._state = state
         self._containers = containers
         self._group: TaskGroup | None = None
@@ -91,7 +94,7 @@ class ResponseService:
         if tools.hosted:
             container, session, fresh = await self._container(tools, history, caller)
             chat = chat.model_copy(update={"hosted_tools": tools.hosted, "session_id": session.id})
-        task = await begin(chat, self._served, self._hands, caller, stored=_continues(request))
+        task = await begin(chat, self._served, self._hands, self._external, caller, stored=_continues(request))
         body = new_body(request, body_id, name, defaults=model.defaults)
         kept = request.store is not False
         return Run(

@@ -64,6 +64,13 @@ async def slow(ctx: Context, marker: str) -> str:
 
 
 @server.tool()
+async def steps(ctx: Context) -> str:
+    """Tell how far it is, half way."""
+    await ctx.report_progress(1, 2, "half")
+    return "both done"
+
+
+@server.tool()
 def long() -> str:
     """Say very much."""
     return "x" * 300_000

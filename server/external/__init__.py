@@ -1,0 +1,1 @@
+"""External MCP servers for the model: the operator's own, and those that requests name."""

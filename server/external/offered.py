@@ -1,0 +1,96 @@
+"""External tools for requests whose calls nobody can approve while they wait: those that the operator trusts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...tools import Tool, ToolError
+from ...tools.remote.names import SEPARATOR
+from ..agent.approval import approved
+from ..agent.hosted_tools import NotOffered
+from ..chat.schema_check import SchemaError, check_object_schema
+from .external import External
+
+if TYPE_CHECKING:
+    from ...tools.remote import RemoteTool
+
+log = logging.getLogger(__name__)
+
+EVERY = "mcp"  # asks for the tools of all servers
+
+
+class Listed:
+    """What a session has been told of external tools: once, since definitions stand at the front of its prompts."""
+
+    def __init__(self) -> None:
+        self._tools: dict[str, dict[str, tuple[RemoteTool, bool]]] = {}
+
+    async def of(self, label: str, external: External) -> dict[str, tuple[RemoteTool, bool]]:
+        """A server's tools by their aliases, and whether each could be called without asking. Raises ToolError."""
+        if label not in self._tools:
+            tools = usable(await external.tools(label))
+            self._tools[label] = {tool.spec.name: (tool, external.policy.asks(tool, {}) is None) for tool in tools}
+        return self._tools[label]
+
+    async def close(self) -> None:
+        self._tools.clear()
+
+
+def split(names: Iterable[str], own: Collection[str], external: External) -> tuple[list[str], list[str]]:
+    """The names that ask for tools of this server, and those that ask for external ones; ``own`` are never external."""
+    asks = [(name, name not in own and _label(name) in (EVERY, *external.labels)) for name in names]
+    return [name for name, is_external in asks if not is_external], [name for name, is_external in asks if is_external]
+
+
+async def unattended(names: Sequence[str], external: External, listed: Listed) -> list[Tool]:
+    """The tools that ``names`` ask for: all servers' (``mcp``), one server's (its label), or one tool by its alias.
+
+    Raises NotOffered: there is nothing by a name, or nothing that may be called without asking.
+    """
+    chosen: dict[str, RemoteTool] = {}
+    for label in external.labels:
+        wanted = [name for name in names if name == EVERY or _label(name) == label]
+        if not wanted:
+            continue
+        try:
+            there = await listed.of(label, external)
+        except ToolError as error:
+            if EVERY not in wanted:
+                raise NotOffered(str(error)) from error
+            log.warning("%s", error)
+            continue
+        for name in wanted:
+            chosen.update(_found(name, label, there))
+    return approved(chosen.values(), external.policy, None)
+
+
+def usable(tools: Iterable[RemoteTool]) -> list[RemoteTool]:
+    """Those whose schemas a model can be held to."""
+    found = []
+    for tool in tools:
+        try:
+            check_object_schema(tool.spec.parameters)
+        except SchemaError as error:
+            log.warning("the external tool %s is left out: the schema of its arguments: %s", tool.spec.name, error)
+        else:
+            found.append(tool)
+    return found
+
+
+def _found(name: str, label: str, there: Mapping[str, tuple[RemoteTool, bool]]) -> dict[str, RemoteTool]:
+    asked = {alias: entry for alias, entry in there.items() if name in (EVERY, label, alias)}
+    allowed = {alias: tool for alias, (tool, free) in asked.items() if free}
+    if not asked and name != EVERY:
+        raise NotOffered(f"There is no external tool {name[:100]!r} on this server.")
+    if not allowed and name != EVERY:
+        raise NotOffered(
+            f"{name[:100]!r} needs somebody's approval for each call, which only the Responses API can ask for. "
+            "The operator can allow it with autoApprove in mcp.json, or all with --mcp-approval never."
+        )
+    return allowed
+
+
+def _label(name: str) -> str:
+    return name.partition(SEPARATOR)[0]

@@ -1,0 +1,158 @@
+"""Connections to servers that are not in a configuration but named by requests: kept while they are used, and bounded.
+
+A connection belongs to one owner and one set of credentials. These stay in memory for as long as the connection, and
+are written nowhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+import anyio.abc
+import httpx2
+
+from ..egress.connect import Egress
+from ..egress.http import EgressTransport
+from ..egress.policy import EgressPolicy
+from ..errors import ToolError
+from ..spec import JsonObject, ToolContext
+from .config import ServerConfig
+from .definition import Definition
+from .server import HttpClient, RemoteServer
+
+if TYPE_CHECKING:
+    import mcp.types as types
+
+_Key = tuple[str, str | None, tuple[tuple[str, str], ...]]
+
+
+def egress_client(policy: EgressPolicy) -> HttpClient:
+    """For servers that requests name: every connection passes ``policy``."""
+
+    def make(config: ServerConfig) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            transport=EgressTransport(Egress(policy)),
+            headers=dict(config.headers),
+            timeout=httpx2.Timeout(30.0, read=300.0),
+            trust_env=False,
+        )
+
+    return make
+
+
+@dataclass
+class _Entry:
+    server: RemoteServer
+    used: float
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    waiting: int = 0
+
+    @property
+    def busy(self) -> bool:
+        return self.waiting > 0 or self.server.busy
+
+
+class Pool:
+    """Use it as an async context manager; leaving it ends all connections.
+
+    Args:
+        http_client: makes what requests go through, see :func:`egress_client`.
+        most: connections at the same time.
+        idle: seconds after its last use at which a connection is ended.
+    """
+
+    def __init__(self, http_client: HttpClient, *, most: int = 64, idle: float = 60.0) -> None:
+        self._http_client = http_client
+        self._most = most
+        self._idle = idle
+        self._entries: dict[_Key, _Entry] = {}
+        self._group: anyio.abc.TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._group = await anyio.create_task_group().__aenter__()
+        self._group.start_soon(self._sweep)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._group is not None
+        self._group.cancel_scope.cancel()
+        return await self._group.__aexit__(kind, error, trace)
+
+    async def reach(self, owner: str, config: ServerConfig) -> RemoteServer:
+        """The owner's connection to a server, made when there is none.
+
+        Raises ToolError: it cannot be reached, or there are too many connections.
+        """
+        key = (owner, config.url, tuple(sorted(config.headers.items())))
+        entry = self._entries.get(key) or self._open(key, config)
+        entry.waiting += 1
+        try:
+            await entry.server.tried()
+        finally:
+            entry.waiting -= 1
+            entry.used = time.monotonic()
+        if entry.server.problem is not None:
+            self._close(key)  # the next request tries anew
+            raise ToolError(f"the external server {config.label} cannot be used: {entry.server.problem}.")
+        return entry.server
+
+    def _open(self, key: _Key, config: ServerConfig) -> _Entry:
+        assert self._group is not None
+        if len(self._entries) >= self._most:
+            idle = [other for other, entry in self._entries.items() if not entry.busy]
+            if not idle:
+                raise ToolError("there are too many connections to external servers. Try again later.")
+            self._close(min(idle, key=lambda other: self._entries[other].used))
+        entry = self._entries[key] = _Entry(RemoteServer(config, self._http_client), time.monotonic())
+        self._group.start_soon(self._run, entry)
+        return entry
+
+    @staticmethod
+    async def _run(entry: _Entry) -> None:
+        with entry.scope:
+            await entry.server.run()
+
+    def _close(self, key: _Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            entry.scope.cancel()
+
+    async def _sweep(self) -> None:
+        while True:
+            await anyio.sleep(self._idle / 4)
+            before = time.monotonic() - self._idle
+            for key, entry in list(self._entries.items()):
+                if entry.used < before and not entry.busy:
+                    self._close(key)
+
+
+class PooledServer:
+    """A server that requests name: connected when it is first needed, and again when its connection has gone idle.
+
+    Attributes:
+        definitions: its tools, as the last connection gave them; empty before there was one.
+    """
+
+    def __init__(self, pool: Pool, owner: str, config: ServerConfig) -> None:
+        self.config = config
+        self.definitions: Mapping[str, Definition] = {}
+        self._pool = pool
+        self._owner = owner
+
+    async def reach(self) -> RemoteServer:
+        """Raises ToolError."""
+        server = await self._pool.reach(self._owner, self.config)
+        self.definitions = server.definitions
+        return server
+
+    async def call(self, name: str, arguments: JsonObject, context: ToolContext) -> types.CallToolResult:
+        """See :meth:`RemoteServer.call`."""
+        server = await self.reach()
+        return await server.call(name, arguments, context)
