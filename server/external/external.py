@@ -20,11 +20,10 @@ from ..mcp.sdk import load_sdk
 from .config import ExternalConfig
 
 if TYPE_CHECKING:
-    from ...tools.remote import Pool, PooledServer, RemoteServers, RemoteTool, ServerConfig
+    from ...tools.remote import Pool, PooledServer, RemoteServer, RemoteServers, RemoteTool, ServerConfig
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 10.0  # seconds that a request waits for a server which is being started
 _MOST_BYTES = 256 << 20  # exchanged over one connection to a server that a request names
 
 
@@ -67,12 +66,13 @@ class External:
         Raises ToolError: it cannot be used.
         """
         servers, _ = await self._parts()
-        with anyio.move_on_after(_PATIENCE):
-            await servers.tried(label)
-        problem = servers.server(label).problem
-        if problem is not None:
-            raise ToolError(f"the external server {label} cannot be used: {problem}.")
+        await servers.server(label).reach()
         return servers.tools(label)
+
+    async def server(self, label: str) -> RemoteServer:
+        """One of the operator's servers. Raises ToolError, and KeyError when there is none."""
+        servers, _ = await self._parts()
+        return servers.server(label)
 
     async def requested(self, owner: str, config: ServerConfig) -> PooledServer:
         """A server that a request names; it is connected to when it is used. Raises ToolError."""

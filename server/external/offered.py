@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ...tools import Tool, ToolError
 from ...tools.remote.names import SEPARATOR
@@ -15,6 +15,8 @@ from .external import External
 
 if TYPE_CHECKING:
     from ...tools.remote import RemoteTool
+
+T = TypeVar("T", bound=Tool)
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ async def unattended(names: Sequence[str], external: External, listed: Listed) -
     return approved(chosen.values(), external.policy, None)
 
 
-def usable(tools: Iterable[RemoteTool]) -> list[RemoteTool]:
+def usable(tools: Iterable[T]) -> list[T]:
     """Those whose schemas a model can be held to."""
     found = []
     for tool in tools:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import anyio
 
 from ...tools import Registry, Session, Tool, ToolContext, UnknownSession, WorkspaceError
-from ...tools.remote.deferred import deferred
+from ...tools.remote.search import deferred
 from ..agent.dispatch import Emit, dispatch
 from ..agent.events import Call, CallBegun, CallFinished, CallStarted, CallWritten, Event, StepStarted
 from ..agent.hosted_tools import GROUPS, NotOffered, select
@@ -47,6 +47,10 @@ class Lent:
     held: Callable[[Call], bool] = lambda call: False
     approved: Sequence[Call] = ()
 
+    def shown(self, context: int) -> list[Tool]:
+        """What the model is told of, in a context of so many tokens."""
+        return deferred(self.tools, context, lambda tool: tool.spec.name in self.deferred)
+
 
 @dataclass
 class HostedTask:
@@ -55,6 +59,7 @@ class HostedTask:
     Args:
         loop: what works on ``conversation`` with ``tools``.
         lent: external tools.
+        new_session: nobody has named the session before. passing: nobody will name it again.
         resume: makes the loop that works on when calls that were approved are done, of their results by the calls' ids.
 
     Attributes:
@@ -67,6 +72,7 @@ class HostedTask:
     session: Session | None
     hands: Hands
     new_session: bool
+    passing: bool
     lent: Lent
     resume: Callable[[Mapping[str, str]], Awaitable[tuple[Loop, Conversation]]]
     used: bool = field(default=False, init=False)
@@ -92,8 +98,8 @@ class HostedTask:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """A session that was made for this task and that no call has used goes again."""
-        if self.session is not None and self.new_session and not self.used:
+        """A session that was made for this task goes again if no call has used it, or only external ones could."""
+        if self.session is not None and self.new_session and (self.passing or not self.used):
             with anyio.CancelScope(shield=True), suppress(UnknownSession):
                 await self.hands.sessions.close(self.session.id, self.session.owner)
 
@@ -130,8 +136,7 @@ async def begin(
     model, info = served.now()
     session = await _session(chat.session_id, hands, caller) if chat.session_id is not None else None
     own, lent, listed = await _chosen(chat, served, hands, external, session, lent)
-    shown = deferred(lent.tools, info.max_model_len, lambda tool: tool.spec.name in lent.deferred)
-    tools = Registry.of([*own.tools.values(), *shown])
+    tools = Registry.of([*own.tools.values(), *lent.shown(info.max_model_len)])
     foreign = frozenset(tool.function.name for tool in chat.tools or () if tool.function is not None)
     for name in foreign.intersection(tools.tools):
         raise ApiError(f"tools has {name!r}, and so have hosted_tools.", code="invalid_value", param="tools")
@@ -155,8 +160,9 @@ async def begin(
         return work(again), again.conversation
 
     return HostedTask(
-        work(prepared), prepared.conversation, tools, session, hands, chat.session_id is None, lent, resume
-    )
+        work(prepared), prepared.conversation, tools, session, hands, chat.session_id is None,
+        not chat.hosted_tools, lent, resume,
+    )  # fmt: skip
 
 
 async def _chosen(

@@ -362,7 +362,7 @@ def test_only_background_work_can_be_cancelled(scripted, client):
         ({"input": "x", "background": True, "store": False}, "background needs store"),
         ({"input": "x", "tools": [{**WEATHER}, {**WEATHER}]}, "Two tools"),
         ({"input": "x", "tool_choice": {"type": "function", "name": "nope"}, "tools": [WEATHER]}, "names no tool"),
-        ({"input": "x", "tools": [{"type": "mcp", "server_label": "x", "server_url": "http://x"}]}, "connector"),
+        ({"input": "x", "tools": [{"type": "mcp", "server_label": "x", "connector_id": "x"}]}, "no connector"),
         ({"input": "x", "tools": [{**CODE, "container": {"type": "auto", "file_ids": ["?"]}}]}, "not found"),
     ],
 )  # fmt: skip

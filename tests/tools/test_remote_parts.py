@@ -91,9 +91,9 @@ def test_a_fingerprint_follows_name_description_and_schema():
     assert definition(tool()).fingerprint == first.fingerprint
     changes = [{"name": "u"}, {"description": "e"}, {"input_schema": {"type": "object", "required": []}}]
     assert len({definition(tool(**change)).fingerprint for change in changes} | {first.fingerprint}) == 4
-    hidden = definition(tool(description="d\u200b"))
+    hidden = definition(tool(description="d\u200b"))  # what nobody is shown changes nothing
     assert hidden.description == "d"
-    assert hidden.fingerprint != first.fingerprint
+    assert hidden.fingerprint == first.fingerprint
 
 
 def nested(levels):

@@ -19,23 +19,28 @@ from ..errors import RemoteConfigError
 from .config import ServerConfig, read_config
 
 if TYPE_CHECKING:
-    from .deferred import deferred
+    from .search import deferred
     from .pool import Pool, PooledServer
+    from .server import RemoteServer
     from .servers import RemoteServers
-    from .tool import RemoteTool
+    from .tool import PinnedTool, RemoteTool
 
 _WHERE = {
+    "PinnedTool": "tool",
     "Pool": "pool",
     "PooledServer": "pool",
+    "RemoteServer": "server",
     "RemoteServers": "servers",
     "RemoteTool": "tool",
-    "deferred": "deferred",
+    "deferred": "search",
 }
 
 __all__ = [
+    "PinnedTool",
     "Pool",
     "PooledServer",
     "RemoteConfigError",
+    "RemoteServer",
     "RemoteServers",
     "RemoteTool",
     "ServerConfig",

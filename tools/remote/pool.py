@@ -94,14 +94,13 @@ class Pool:
         entry = self._entries.get(key) or self._open(key, config)
         entry.waiting += 1
         try:
-            await entry.server.tried()
+            return await entry.server.reach()
+        except ToolError:
+            self._close(key)  # the next request tries anew
+            raise
         finally:
             entry.waiting -= 1
             entry.used = time.monotonic()
-        if entry.server.problem is not None:
-            self._close(key)  # the next request tries anew
-            raise ToolError(f"the external server {config.label} cannot be used: {entry.server.problem}.")
-        return entry.server
 
     def _open(self, key: _Key, config: ServerConfig) -> _Entry:
         assert self._group is not None

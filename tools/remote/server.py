@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -81,6 +81,11 @@ class RemoteServer:
         """Wait until the first try to connect has succeeded or failed."""
         await self._tried.wait()
 
+    async def reach(self) -> Self:
+        """This server, once it is connected. Raises ToolError: it cannot be used."""
+        await self._connected(CONNECT_TIMEOUT)
+        return self
+
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
         failures = 0
@@ -103,14 +108,7 @@ class RemoteServer:
 
         Raises ToolError: the server is not there, ended, did not answer in time, or refused.
         """
-        if self._client is None:
-            with anyio.move_on_after(_RECONNECT_TIMEOUT):
-                await self._tried.wait()
-        client = self._client
-        if client is None:
-            raise ToolError(
-                f"the external server {self.config.label} cannot be used: {self.problem}. Go on without it."
-            )
+        client = await self._connected(_RECONNECT_TIMEOUT)
         self._asking.append(context)
         try:
             with anyio.fail_after(self.config.timeout):
@@ -133,6 +131,16 @@ class RemoteServer:
             raise ToolError(f"the external server {self.config.label} gave no valid answer.") from error
         finally:
             self._asking.remove(context)
+
+    async def _connected(self, patience: float) -> Client:
+        if self._client is None:
+            with anyio.move_on_after(patience):
+                await self._tried.wait()
+        if self._client is None:
+            raise ToolError(
+                f"the external server {self.config.label} cannot be used: {self.problem}. Go on without it."
+            )
+        return self._client
 
     def _lose(self, client: Client) -> None:
         """End a connection that is of no use any more."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from ..spec import JsonObject, Tool, ToolContext, ToolResult, ToolSpec
+from ..errors import ToolError
+from ..spec import JsonObject, Tool, ToolContext, ToolResult, ToolSpec, failure
 from .config import ServerConfig
 from .definition import Definition
 from .result import tool_result
 
 if TYPE_CHECKING:
     import mcp.types as types
+
+CHANGED = "definition_changed"  # in the structured result of a call that was therefore not made
 
 
 class Server(Protocol):
@@ -22,6 +26,8 @@ class Server(Protocol):
 
     @property
     def definitions(self) -> Mapping[str, Definition]: ...
+
+    async def reach(self) -> object: ...
 
     async def call(self, name: str, arguments: JsonObject, context: ToolContext) -> types.CallToolResult: ...
 
@@ -64,3 +70,19 @@ class RemoteTool(Tool):
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
         given = await self.server.call(self.definition.name, arguments, context)
         return tool_result(self.label, given)
+
+
+class PinnedTool(RemoteTool):
+    """A tool that is called only as long as it is what was listed."""
+
+    async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
+        await self.server.reach()
+        if self.fingerprint is None:
+            raise ToolError(f"the external server {self.label} does not offer this tool any more. Go on without it.")
+        if self.fingerprint != self.definition.fingerprint:
+            refused = failure(
+                f"the external server {self.label} has changed what this tool does since it was listed, so it was not "
+                "called. It will be listed again, and needs a new approval."
+            )
+            return replace(refused, structured={CHANGED: True})
+        return await super().call(arguments, context)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from ...agent.events import StepFinished
+from .mcp.wanted import redacted
 from .schemas import ResponseRequest
 
 JsonObject = dict[str, Any]
@@ -77,6 +78,8 @@ def count(usage: JsonObject, step: StepFinished) -> None:
 def _shown(tool: JsonObject) -> JsonObject:
     """A tool as it is echoed, without what authorises its use. Functions show every key, as clients expect them."""
     shown = {key: value for key, value in tool.items() if key not in _SECRET}
+    if isinstance(url := shown.get("server_url"), str):
+        shown["server_url"] = redacted(url)
     if shown.get("type") == "function" and "function" not in shown:
         shown = {"description": None, "parameters": None, "strict": True, **shown}
     return shown

@@ -15,10 +15,14 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from .mcp.approvals import Approvals, ApprovedCall
 
 JsonObject = dict[str, Any]
 Private = Callable[[str], Mapping[str, Any] | None]
+Named = Callable[[str, str], str]
 
 _OURS = re.compile(r"[a-z]+_([0-9a-f]{22})([0-9a-f]{2})")
 _SEALED = "ah1."
@@ -47,13 +51,28 @@ def seal(reasoning: str) -> str:
     return _SEALED + base64.urlsafe_b64encode(zlib.compress(reasoning.encode())).decode()
 
 
-def to_messages(items: Sequence[Mapping[str, Any]], private: Private | None = None) -> list[JsonObject]:
-    """The chat messages that ``items`` make. Raises :class:`ItemError`.
+@dataclass(frozen=True)
+class Read:
+    """The chat messages that items make, and the calls among them that were approved and are to run.
+
+    Those have empty results in the messages.
+    """
+
+    messages: list[JsonObject]
+    approved: list[ApprovedCall]
+
+
+def read_items(
+    items: Sequence[Mapping[str, Any]], private: Private | None = None, named: Named | None = None, *, old: int = 0
+) -> Read:
+    """Read ``items``. Raises :class:`ItemError`.
 
     Args:
         private: finds the private keys of an item that a client sends back, by its id.
+        named: what the model calls a tool of a server, of the server's label and its own name.
+        old: how many of the items came before the request.
     """
-    builder = _Builder(private or (lambda _: None))
+    builder = _Builder(private or (lambda _: None), named or (lambda _, name: name), old)
     for index, item in enumerate(items):
         try:
             builder.add(item)
@@ -62,11 +81,20 @@ def to_messages(items: Sequence[Mapping[str, Any]], private: Private | None = No
             raise ItemError(f"an item of type {kind!r} is incomplete or malformed ({error}).", index) from error
         except ValueError as error:
             raise ItemError(str(error), index) from error
-    return builder.finish()
+    return Read(builder.finish(), builder.approvals.approved)
+
+
+def to_messages(items: Sequence[Mapping[str, Any]], private: Private | None = None) -> list[JsonObject]:
+    """The chat messages that ``items`` make, see :func:`read_items`."""
+    return read_items(items, private).messages
 
 
 class _Builder:
-    def __init__(self, private: Private) -> None:
+    def __init__(self, private: Private, named: Named, old: int) -> None:
+        self.approvals = Approvals()
+        self._named = named
+        self._old = old
+        self._count = 0
         self._messages: list[JsonObject] = []
         self._turn: JsonObject | None = None
         self._turn_id: str | None = None
@@ -74,6 +102,7 @@ class _Builder:
         self._private = private
 
     def add(self, item: Mapping[str, Any]) -> None:
+        self._count += 1
         kind = item.get("type") or ("message" if "role" in item else None)
         match kind:
             case "message":
@@ -89,7 +118,11 @@ class _Builder:
                 self._call(item, item["call_id"], kind.removesuffix("_call"), json.dumps(_action(item["action"])))
             case "apply_patch_call":
                 self._call(item, item["call_id"], "apply_patch", json.dumps(item["operation"]))
-            case "code_interpreter_call" | "web_search_call" | "mcp_call":
+            case "mcp_approval_request":
+                self._asked(item)
+            case "mcp_approval_response":
+                self.approvals.answer(item, new=self._count > self._old)
+            case "code_interpreter_call" | "web_search_call" | "mcp_call" | "tool_search_call":
                 self._hosted(item)
             case str() if kind.endswith("_call_output"):
                 self._output(item)
@@ -103,11 +136,12 @@ class _Builder:
 
     def finish(self) -> list[JsonObject]:
         self._finish_turn()
-        return self._messages
+        return [*self._messages, *self.approvals.results()]
 
     def _message(self, item: Mapping[str, Any]) -> None:
         if item["role"] != "assistant":
             self._finish_turn()
+            self._messages += self.approvals.results()
             self._messages.append({"role": item["role"], "content": item["content"]})
             return
         turn = self._assistant(item)
@@ -118,12 +152,24 @@ class _Builder:
         self._assistant(item).setdefault("tool_calls", []).append(call)
 
     def _hosted(self, item: Mapping[str, Any]) -> None:
-        item = {**item, **(self._private(item["id"]) or {})}
-        ours = _OURS.fullmatch(item["id"])
-        call_id = item.get("_call_id") or (f"call_{ours[1]}{ours[2]}" if ours else item["id"])
-        name, arguments, output = _worked(item)
+        item, call_id = self._whole(item)
+        name, arguments, output = _worked(item, self._named)
+        if item["type"] == "mcp_call" and self.approvals.ran(item, output):
+            return
         self._call(item, call_id, name, arguments)
         self._results.append({"role": "tool", "tool_call_id": call_id, "name": name, "content": output})
+
+    def _asked(self, item: Mapping[str, Any]) -> None:
+        item, call_id = self._whole(item)
+        name, arguments, _ = _worked(item, self._named)
+        self._call(item, call_id, name, arguments)
+        self.approvals.ask(item, call_id, name)
+
+    def _whole(self, item: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+        """The item of a call with its private keys, and the call's id."""
+        item = {**item, **(self._private(item["id"]) or {})}
+        ours = _OURS.fullmatch(item["id"])
+        return item, item.get("_call_id") or (f"call_{ours[1]}{ours[2]}" if ours else item["id"])
 
     def _output(self, item: Mapping[str, Any]) -> None:
         self._finish_turn()
@@ -136,8 +182,10 @@ class _Builder:
         ours = _OURS.fullmatch(str(item.get("id", "")))
         turn_id = ours[1] if ours else None
         same = turn_id == self._turn_id if turn_id and self._turn_id else not self._results
+        same = same and not self.approvals.answered
         if self._turn is None or not same:
             self._finish_turn()
+            self._messages += self.approvals.results()
             self._turn = {"role": "assistant", "content": ""}
             self._turn_id = turn_id
         return self._turn
@@ -148,7 +196,7 @@ class _Builder:
         self._turn, self._turn_id, self._results = None, None, []
 
 
-def _worked(item: Mapping[str, Any]) -> tuple[str, str, str]:
+def _worked(item: Mapping[str, Any], named: Named) -> tuple[str, str, str]:
     """Name, arguments and output of a hosted tool's call."""
     kind = item["type"]
     if "_name" in item:
@@ -156,9 +204,12 @@ def _worked(item: Mapping[str, Any]) -> tuple[str, str, str]:
     if kind == "code_interpreter_call":
         logs = [output["logs"] for output in item.get("outputs") or () if output.get("type") == "logs"]
         return "python", json.dumps({"code": item.get("code") or ""}), "\n".join(logs) or "(the output was not kept)"
-    if kind == "mcp_call":
+    if kind in ("mcp_call", "mcp_approval_request"):
         output = item.get("output") or item.get("error") or ""
-        return item["name"], item["arguments"], output if isinstance(output, str) else json.dumps(output)
+        name = named(item["server_label"], item["name"])
+        return name, item["arguments"], output if isinstance(output, str) else json.dumps(output)
+    if kind == "tool_search_call":
+        return "search_tools", json.dumps(item.get("arguments") or {}), "(the result was not kept)"
     action = item.get("action") or {}
     match action.get("type"):
         case "open_page":

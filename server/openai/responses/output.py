@@ -21,7 +21,8 @@ from ...agent.events import (
     StepStarted,
     Text,
 )
-from .calls import CallItem, CallItems
+from .call_item import CallItem
+from .calls import CallItems
 from .items import item_id, public, seal
 
 JsonObject = dict[str, Any]
@@ -53,6 +54,7 @@ class Output:
         self._words: tuple[int, str] | None = None  # the open item of words or thoughts: its index and its text
         self._calls: dict[str, tuple[int, CallItem]] = {}
         self._open: set[int] = set()
+        self._seen: set[int] = set()  # calls that the client knows of
 
     async def emit(self, event: JsonObject, index: int | None = None) -> None:
         """Send an event, with its sequence number and the output index."""
@@ -110,8 +112,11 @@ class Output:
     async def end(self) -> None:
         """No more events come: items that are not done are incomplete."""
         await self._close(status="incomplete")
-        for index in sorted(self._open):
+        unseen = {index for index, _ in self._calls.values() if index not in self._seen}
+        for index in sorted(self._open | unseen):
             item = self.items[index]
+            if index in unseen:
+                await self.emit({"type": "response.output_item.added", "item": item}, index)
             if "status" in item:
                 item["status"] = "incomplete"
             if item["type"] == "web_search_call":
@@ -129,6 +134,7 @@ class Output:
             match event["type"]:
                 case "response.output_item.added":
                     self._open.add(index)
+                    self._seen.add(index)
                 case "response.output_item.done":
                     self._open.discard(index)
             await self.emit(event, index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..hosted_task import HostedTask
 from .body import count, new_usage
 from .calls import CallItems
 from .output import Output, Sink
-from .tools import RequestTools
+from .tools import Face
 
 log = logging.getLogger(__name__)
 
@@ -35,23 +35,23 @@ class Run:
     Args:
         body: the response object, which grows.
         task: what works.
-        tools: of the request.
+        faces: as what the calls of tools appear, by what the model calls these.
         container: the id of the container that hosted tools work in.
         owner: whose it is. input: the request's items. include: what the client wants to see beyond the usual.
         keep: stores the run and the events of its log; None when it is not to be stored.
         fresh: the container, if it was made for this response.
-        listed: labels whose tools the client has been told of.
+        listings: items about servers whose tools the conversation has not been told of.
     """
 
     body: JsonObject
     task: HostedTask
-    tools: RequestTools
+    faces: Mapping[str, Face]
     container: str
     owner: str
     input: list[JsonObject]
     include: Sequence[str] = ()
     keep: Callable[[Run, list[JsonObject]], Awaitable[None]] | None = None
-    listed: Sequence[str] = ()
+    listings: Sequence[JsonObject] = ()
     fresh: StoredContainer | None = None
     output: Output = field(init=False)
     log: list[JsonObject] | None = None
@@ -62,7 +62,7 @@ class Run:
     def __post_init__(self) -> None:
         self.sink: Sink | None = None
         self.error: ApiError | None = None
-        self.output = Output(self._record, CallItems(self.tools.faces, self.container), self.include)
+        self.output = Output(self._record, CallItems(self.faces, self.container), self.include)
 
     @property
     def id(self) -> str:
@@ -126,9 +126,8 @@ class Run:
                 await self._snapshot("response.queued")
                 self.body["status"] = "in_progress"
             await self._snapshot("response.in_progress")
-            for label in self.tools.labels:
-                if label not in self.listed:
-                    await self._list(label)
+            for item in self.listings:
+                await self._list(item)
             self.body["usage"] = new_usage()
             async with self.task, running(self.task.run) as events:
                 async for event in events:
@@ -176,15 +175,7 @@ class Run:
     async def _snapshot(self, kind: str) -> None:
         await self.output.emit({"type": kind, "response": dict(self.body)})
 
-    async def _list(self, label: str) -> None:
-        specs = {spec.name: spec for spec in self.task.tools.specs()}
-        tools = [
-            {
-                "name": name, "description": specs[name].description, "input_schema": specs[name].parameters,
-                "annotations": {"read_only": specs[name].annotations.read_only},
-            }
-            for name in self.tools.labels[label]
-        ]  # fmt: skip
-        item = {"id": f"mcpl_{self.id.removeprefix('resp_')}", "type": "mcp_list_tools", "server_label": label}
-        kinds = ("response.mcp_list_tools.in_progress", "response.mcp_list_tools.completed")
-        await self.output.whole({**item, "tools": tools, "error": None}, *({"type": kind} for kind in kinds))
+    async def _list(self, item: JsonObject) -> None:
+        end = "completed" if item["error"] is None else "failed"
+        kinds = (f"response.mcp_list_tools.{kind}" for kind in ("in_progress", end))
+        await self.output.whole(item, *({"type": kind} for kind in kinds))

@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
-from ....tools import Registry, Session
+from ....tools import Session
 from ...external.external import External
 from ...hands import Hands
 from ...http.caller import Caller
@@ -29,7 +29,9 @@ from ..prepare import Prepared, prepare, served_name
 from ..schemas import ChatRequest
 from .body import new_body
 from .history import History, read_history
-from .items import ItemError, to_messages
+from .items import ItemError, Read, read_items
+from .mcp.lending import Lending, lend
+from .mcp.listing import own_listings
 from .run import Run
 from .schemas import EXTRAS, InputRequest, ResponseRequest
 from .tools import RequestTools, chat_choice, read_tools
@@ -88,28 +90,38 @@ class ResponseService:
         model, _ = self._served.now()
         history = await read_history(request, self._state, caller.name)
         offer = await self._hands.offer()
-        tools = read_tools(request.tools or (), offer, self._served.names[0])
-        chat, body_id = self._chat(request, history, tools, caller), f"resp_{secrets.token_hex(24)}"
+        tools = read_tools(request.tools or (), offer, self._served.names[0], self._external.labels)
+        listings = own_listings(tools.labels, offer.registry, history.items)
+        read = self._read(history, tools, caller)
+        lending = await self._lend(tools, history, read, caller)
+        chat, body_id = self._chat(request, read.messages, tools), f"resp_{secrets.token_hex(24)}"
         container, fresh = "", None
         if tools.hosted:
             container, session, fresh = await self._container(tools, history, caller)
             chat = chat.model_copy(update={"hosted_tools": tools.hosted, "session_id": session.id})
-        task = await begin(chat, self._served, self._hands, self._external, caller, stored=_continues(request))
+        task = await begin(
+            chat, self._served, self._hands, self._external, caller, stored=_continues(request), lent=lending.lent
+        )
         body = new_body(request, body_id, name, defaults=model.defaults)
         kept = request.store is not False
         return Run(
-            body=body, task=task, tools=tools, container=container, owner=caller.name, input=history.own,
+            body=body, task=task, faces=tools.faces, container=container, owner=caller.name, input=history.own,
             include=tuple(request.include or ()), keep=self._keep if kept else None,
-            fresh=fresh, listed=[item["server_label"] for item in history.items if item["type"] == "mcp_list_tools"],
+            fresh=fresh, listings=[*listings, *lending.listings],
         )  # fmt: skip
 
     async def count(self, request: InputRequest, caller: Caller) -> int:
         """Tokens of the input. Raises :class:`ApiError` or EngineError."""
         served_name(self._served, request.model)
         history = await read_history(request, self._state, caller.name)
-        tools = read_tools(request.tools or (), await self._hands.offer(), self._served.names[0])
-        hosted = [spec.function() for spec in Registry.of(await self._tools(tools)).specs()]
-        chat = self._chat(request, history, tools, caller, [*hosted, *tools.definitions])
+        offer = await self._hands.offer()
+        tools = read_tools(request.tools or (), offer, self._served.names[0], self._external.labels)
+        read = self._read(history, tools, caller)
+        lending = await self._lend(tools, history, read, caller)
+        _, info = self._served.now()
+        own = [tool for name, tool in offer.registry.tools.items() if name in tools.hosted]
+        hosted = [tool.spec.function() for tool in (*own, *lending.lent.shown(info.max_model_len))]
+        chat = self._chat(request, read.messages, tools, [*hosted, *tools.definitions])
         prepared: Prepared = await prepare(chat, self._served, caller.name, stored=_continues(request))
         return len(prepared.prompt)
 
@@ -177,20 +189,31 @@ class ResponseService:
         while len(self._results) > _MOST_REMEMBERED:
             self._results.popitem(last=False)
 
-    def _chat(
-        self,
-        request: InputRequest,
-        history: History,
-        tools: RequestTools,
-        caller: Caller,
-        definitions: list[JsonObject] | None = None,
-    ) -> ChatRequest:
-        """The request as chat completions have it."""
+    def _read(self, history: History, tools: RequestTools, caller: Caller) -> Read:
+        def private(item_id: str) -> Mapping[str, Any] | None:
+            return self._results.get((caller.name, item_id))
+
         try:
-            messages = to_messages(history.items, lambda item_id: self._results.get((caller.name, item_id)))
+            return read_items(history.items, private, tools.named, old=len(history.before))
         except ItemError as error:
             place = f"input[{error.index - len(history.before)}]"
             raise ApiError(f"{place}: {error}", code="invalid_value", param=place) from error
+
+    async def _lend(self, tools: RequestTools, history: History, read: Read, caller: Caller) -> Lending:
+        """The tools of external servers; from here on ``tools`` knows them."""
+        lending = await lend(tools.servers, history.items, read.approved, self._external, caller.name)
+        tools.faces = {**lending.faces, **tools.faces}
+        tools.labels |= lending.labels
+        return lending
+
+    @staticmethod
+    def _chat(
+        request: InputRequest,
+        messages: list[JsonObject],
+        tools: RequestTools,
+        definitions: list[JsonObject] | None = None,
+    ) -> ChatRequest:
+        """The request as chat completions have it."""
         if request.instructions:
             messages.insert(0, {"role": "system", "content": request.instructions})
         if not messages:
@@ -214,10 +237,6 @@ class ResponseService:
             return ChatRequest.model_validate(fields)
         except ValidationError as error:
             raise from_validation(error) from error
-
-    async def _tools(self, tools: RequestTools) -> list[Any]:
-        there = (await self._hands.offer()).registry.tools
-        return [tool for name, tool in there.items() if name in tools.hosted]
 
     async def _container(
         self, tools: RequestTools, history: History, caller: Caller

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ....tools import Offer
+from ....tools.remote.names import Aliases
 from ...agent.hosted_tools import NotOffered, group_of, select
 from ..errors import ApiError
+from .mcp.wanted import MOST_SERVERS, Wanted, read_wanted
 
 JsonObject = dict[str, Any]
 Kind = Literal[
-    "function", "custom", "local_shell", "shell", "apply_patch", "code_interpreter", "web_search", "mcp"
+    "function", "custom", "local_shell", "shell", "apply_patch", "code_interpreter", "web_search", "mcp", "mcp_held",
+    "mcp_deferred", "tool_search",
 ]  # fmt: skip
 
 CONNECTOR = "agenthost_files"
@@ -46,10 +49,17 @@ _SHELLS: dict[str, tuple[str, JsonObject, list[str]]] = {
 
 @dataclass(frozen=True)
 class Face:
-    """As what a tool's calls appear: the item's kind, and for ``mcp`` the server's label."""
+    """As what a tool's calls appear.
+
+    Args:
+        label, tool: for ``mcp``, the server, and what it calls the tool if that differs from what the model does.
+        inner: for ``mcp_deferred``, the faces of the tools that may be called this way.
+    """
 
     kind: Kind
     label: str = ""
+    tool: str = ""
+    inner: Mapping[str, Face] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,7 +69,8 @@ class RequestTools:
         faces: by the name under which the model calls a tool.
         definitions: the client's tools, as chat completions take them.
         hosted: names of the tools that run here.
-        labels: tools of each connector, by its label.
+        labels: tools of each server of type ``mcp``, by its label.
+        servers: external ones, whose tools are still to be found.
         container: what ``code_interpreter`` or a connector says about its container.
     """
 
@@ -67,11 +78,20 @@ class RequestTools:
     definitions: list[JsonObject] = field(default_factory=list)
     hosted: list[str] = field(default_factory=list)
     labels: dict[str, list[str]] = field(default_factory=dict)
+    servers: list[Wanted] = field(default_factory=list)
     container: str | JsonObject | None = None
 
+    def named(self, label: str, tool: str) -> str:
+        """What the model calls a tool of a server."""
+        return Aliases().add(label, tool) if any(server.label == label for server in self.servers) else tool
 
-def read_tools(tools: Sequence[JsonObject], offer: Offer, model: str) -> RequestTools:
-    """Raises :class:`ApiError`."""
+
+def read_tools(tools: Sequence[JsonObject], offer: Offer, model: str, operators: Collection[str]) -> RequestTools:
+    """Raises :class:`ApiError`.
+
+    Args:
+        operators: labels of the operator's external servers.
+    """
     read = RequestTools()
     for index, tool in enumerate(tools):
         kind = tool.get("type")
@@ -90,7 +110,7 @@ def read_tools(tools: Sequence[JsonObject], offer: Offer, model: str) -> Request
         elif kind in _SEARCH:
             _host(read, ["search", "open", "find"], Face("web_search"), offer, model, place)
         elif kind == "mcp":
-            _connector(read, tool, offer, model, place)
+            _mcp(read, tool, offer, model, place, operators)
         else:
             known = ", ".join(("function", "custom", _CODE, "web_search", "mcp", *_SHELLS))
             raise ApiError(
@@ -131,7 +151,7 @@ def _named(choice: JsonObject, tools: RequestTools) -> list[str]:
         return [name] if isinstance(name, str) and name in tools.faces else []
     if kind == "mcp":
         there = tools.labels.get(str(choice.get("server_label")), [])
-        return [tool for tool in there if name in (None, tool)]
+        return [tool for tool in there if name in (None, tool, tools.faces[tool].tool)]
     kind = "web_search" if kind in _SEARCH else kind
     return [tool for tool, face in tools.faces.items() if face.kind == kind]
 
@@ -158,16 +178,24 @@ def _custom(tool: JsonObject, place: str) -> JsonObject:
     return {"name": tool.get("name"), "description": description.strip(), "parameters": schema}
 
 
-def _connector(read: RequestTools, tool: JsonObject, offer: Offer, model: str, place: str) -> None:
-    label, connector = tool.get("server_label"), tool.get("connector_id")
+def _mcp(
+    read: RequestTools, tool: JsonObject, offer: Offer, model: str, place: str, operators: Collection[str]
+) -> None:
+    label = tool.get("server_label")
     if not isinstance(label, str) or not label:
         raise ApiError("An mcp tool needs a server_label.", code="missing_required_parameter", param=place)
-    if connector != CONNECTOR:
-        raise ApiError(
-            f"This server hosts the connector {CONNECTOR!r}; other MCP servers cannot be used here.",
-            code="unsupported_value",
-            param=f"{place}.connector_id",
-        )
+    if label in read.labels or any(server.label == label for server in read.servers):
+        raise ApiError(f"Two mcp tools have the label {label[:100]!r}.", code="invalid_value", param=place)
+    if tool.get("connector_id") == CONNECTOR:
+        _connector(read, tool, label, offer, model, place)
+        return
+    if len(read.servers) == MOST_SERVERS:
+        message = f"There are more than {MOST_SERVERS} mcp servers in one request."
+        raise ApiError(message, code="invalid_value", param=place)
+    read.servers.append(read_wanted(tool, place, operators))
+
+
+def _connector(read: RequestTools, tool: JsonObject, label: str, offer: Offer, model: str, place: str) -> None:
     allowed = tool.get("allowed_tools")
     if isinstance(allowed, dict):
         allowed = allowed.get("tool_names")

@@ -1,4 +1,4 @@
-"""An external MCP server with everything that goes wrong, over stdio. Started by tests."""
+"""An external MCP server with everything that goes wrong. Started by tests: over stdio, or over HTTP at a port."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel
@@ -70,6 +71,19 @@ async def steps(ctx: Context) -> str:
     return "both done"
 
 
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+def whoami(ctx: Context) -> str:
+    """The credentials that came with the call."""
+    headers = ctx.headers or {}
+    return f"{headers.get('authorization')} {headers.get('x-team')}"
+
+
+@server.tool()
+def fail() -> str:
+    """Fail."""
+    raise ToolError("it does not work")
+
+
 @server.tool()
 def long() -> str:
     """Say very much."""
@@ -103,4 +117,7 @@ async def rename(ctx: Context) -> str:
 
 if __name__ == "__main__":
     print("tricky speaks on stderr", file=sys.stderr)
-    server.run("stdio")
+    if len(sys.argv) > 1:
+        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+    else:
+        server.run("stdio")

@@ -1,0 +1,154 @@
+"""The external tools of one request: listed now or before, and which of their calls must be approved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from .....tools import ToolError
+from .....tools.remote.names import Aliases
+from ....agent.events import Call
+from ....external.external import External
+from ....external.offered import usable
+from ...errors import ApiError
+from ...hosted_task import Lent
+from ..call_item import arguments_object
+from ..tools import Face
+from .approvals import ApprovedCall
+from .listing import entry, listing, pinned, renewed
+from .wanted import Wanted
+
+if TYPE_CHECKING:
+    from .....tools.remote import PinnedTool, PooledServer, RemoteServer
+    from .....tools.remote.definition import Definition
+
+JsonObject = dict[str, Any]
+
+_SEARCH, _CALL = "search_tools", "call_tool"
+
+
+@dataclass
+class Lending:
+    """
+    Attributes:
+        lent: the tools.
+        faces: by what the model calls them.
+        labels: the same names by their servers' labels.
+        listings: items of servers that were listed for this request.
+    """
+
+    lent: Lent = field(default_factory=Lent)
+    faces: dict[str, Face] = field(default_factory=dict)
+    labels: dict[str, list[str]] = field(default_factory=dict)
+    listings: list[JsonObject] = field(default_factory=list)
+
+
+@dataclass
+class _Server:
+    """What is known of one server: its tools, and which of them the client must approve."""
+
+    wanted: Wanted
+    tools: list[PinnedTool] = field(default_factory=list)
+    asking: set[str] = field(default_factory=set)
+    listed: JsonObject | None = None
+
+
+async def lend(
+    wanted: Sequence[Wanted],
+    items: Sequence[Mapping[str, Any]],
+    approved: Sequence[ApprovedCall],
+    external: External,
+    owner: str,
+) -> Lending:
+    """Make the tools of ``wanted`` ready. A server that cannot be used lends none, and its listing says why.
+
+    Args:
+        items: the conversation. approved: calls in it that are to run now.
+
+    Raises :class:`ApiError`: one of these is of a tool that the request does not have.
+    """
+    if not wanted and not approved:
+        return Lending()
+    servers = [_Server(one) for one in wanted]
+    async with anyio.create_task_group() as group:
+        for server in servers:
+            group.start_soon(_read, server, items, external, owner)
+    asking = {tool.spec.name for server in servers for tool in server.tools if tool.definition.name in server.asking}
+    tools = [tool for server in servers for tool in server.tools]
+    faces = {
+        tool.spec.name: Face("mcp_held" if tool.spec.name in asking else "mcp", tool.label, tool.definition.name)
+        for tool in tools
+    }
+    lent = Lent(
+        tools,
+        frozenset(tool.spec.name for server in servers if server.wanted.deferred for tool in server.tools),
+        lambda call: _inner(call) in asking,
+        [_call(call, faces) for call in approved],
+    )
+    return Lending(
+        lent,
+        {**faces, _SEARCH: Face("tool_search"), _CALL: Face("mcp_deferred", inner=faces)} if tools else {},
+        {server.wanted.label: [tool.spec.name for tool in server.tools] for server in servers},
+        [server.listed for server in servers if server.listed is not None],
+    )
+
+
+async def _read(server: _Server, items: Sequence[Mapping[str, Any]], external: External, owner: str) -> None:
+    wanted = server.wanted
+    try:
+        connection = await _connection(wanted, external, owner)
+        definitions = pinned(items, wanted.label)
+        if definitions is None:
+            await connection.reach()
+            definitions = {name: connection.definitions[name] for name in sorted(connection.definitions)}
+            server.listed = listing(wanted.label, map(_entry, filter(wanted.allows, definitions.values())))
+    except ToolError as error:
+        server.listed = listing(wanted.label, (), str(error))
+        return
+    definitions = {name: tool for name, tool in definitions.items() if wanted.allows(tool)}
+    server.tools = _tools(wanted, connection, definitions)
+    again = renewed(items, wanted.label, definitions)
+    server.asking = {name for name, tool in definitions.items() if name in again or wanted.asks(tool)}
+    if wanted.operator is not None:
+        server.asking |= {tool.definition.name for tool in server.tools if external.policy.asks(tool, {}) is not None}
+
+
+def _entry(tool: Definition) -> JsonObject:
+    return entry(tool.name, tool.description, tool.parameters, read_only=tool.says_read_only)
+
+
+async def _connection(wanted: Wanted, external: External, owner: str) -> RemoteServer | PooledServer:
+    if wanted.operator is not None:
+        return await external.server(wanted.operator)
+    assert wanted.config is not None
+    return await external.requested(owner, wanted.config)
+
+
+def _tools(
+    wanted: Wanted, connection: RemoteServer | PooledServer, definitions: Mapping[str, Definition]
+) -> list[PinnedTool]:
+    from .....tools.remote import PinnedTool
+
+    aliases = Aliases()
+    tools = [PinnedTool(connection, tool, aliases.add(wanted.label, name)) for name, tool in definitions.items()]
+    return usable(tools)
+
+
+def _call(call: ApprovedCall, faces: Mapping[str, Face]) -> Call:
+    for alias, face in faces.items():
+        if (face.label, face.tool) == (call.label, call.name):
+            return Call(alias, call.call_id, call.arguments)
+    raise ApiError(
+        f"The call of {call.name[:100]!r} was approved, but this request has no mcp tool with the server_label "
+        f"{call.label[:100]!r} that offers it.",
+        code="invalid_value",
+        param="tools",
+    )
+
+
+def _inner(call: Call) -> str:
+    """The tool that a call is of, also where it goes by way of the search."""
+    return str(arguments_object(call.arguments).get("name")) if call.name == _CALL else call.name
