@@ -19,8 +19,8 @@ from ..errors import RemoteConfigError
 from .config import ServerConfig, read_config
 
 if TYPE_CHECKING:
-    from .search import deferred
     from .pool import Pool, PooledServer
+    from .search import deferred
     from .server import RemoteServer
     from .servers import RemoteServers
     from .tool import PinnedTool, RemoteTool
