@@ -214,6 +214,21 @@ def test_the_grammar_refuses_wrong_calls(accepts, family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_marks_inside_of_a_value_are_read_back_or_not_admitted(accepts, family):
+    """A text may quote the very marks that end it: a careless model must not get out of its argument that way."""
+    accept = accepts(detected(family).grammar(TOOLS, ToolChoice("required")))
+    marks = {*detected(family).markers, "</parameter>", "</function>", "</tool_call>", "<escape>", "```", "}", ")", "]"}
+    for mark in sorted(marks):
+        for note in (mark, f"a {mark} b", f'{mark}"}}{mark}', f"'{mark}\\"):
+            arguments = {**PLAIN, "note": note}
+            written = turn(family, "", [("forecast", arguments)])
+            if accept(written):
+                for chunk in CHUNKS:
+                    _, _, calls = parsed(detected(family).parser(TOOLS), written, chunk)
+                    assert [(name, json.loads(given)) for name, given in calls] == [("forecast", arguments)], written
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_grammar_joins_calls_with_a_wanted_answer(accepts, family):
     answer = {"type": "json_schema", "json_schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
     accept = accepts(detected(family).grammar(TOOLS, ToolChoice("auto"), answer))

@@ -24,6 +24,7 @@ from .base import (
     ToolFormat,
     json_arguments,
 )
+from .json_scan import JsonExtent
 from .markup import partial
 
 _START, _CHANNEL, _MESSAGE, _CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
@@ -105,7 +106,9 @@ class HarmonyParser(StreamParser):
         self._known = known
         self._buffer = ""
         self._calls = 0
-        self._kind: str | None = None  # of the message whose body is read; None in a header
+        # Of the message whose body is read: analysis, final, call, or called behind its object. None in a header.
+        self._kind: str | None = None
+        self._arguments = JsonExtent()
         self._begun = False
         self._first = True
 
@@ -162,12 +165,17 @@ class HarmonyParser(StreamParser):
         ):
             deltas.append(CallStart(self._calls, recipient[1]))
             self._calls += 1
+            self._arguments = JsonExtent()
             return "call"
         self.thinking = channel is not None and channel[1] == "analysis"
         return "analysis" if self.thinking else "final"
 
     def _body(self, deltas: list[Delta]) -> bool:
         assert self._kind is not None
+        if self._kind == "call" and not self._begun:
+            self._buffer = self._buffer.lstrip()
+        if self._arguments.begun or (self._kind == "call" and not self._begun and self._buffer.startswith("{")):
+            return self._object(deltas)
         marks = (*_ENDS, _START)
         places = [(at, mark) for mark in marks if (at := self._buffer.find(mark)) >= 0]
         if not places:
@@ -183,10 +191,18 @@ class HarmonyParser(StreamParser):
         self.thinking = False
         return True
 
+    def _object(self, deltas: list[Delta]) -> bool:
+        """The arguments of a call as models write them. A mark inside of their strings is what the string says."""
+        taken = self._arguments.feed(self._buffer, 0)
+        self._say(deltas, "call", self._buffer[:taken])
+        self._buffer = self._buffer[taken:]
+        if self._arguments.ended:
+            self._arguments = JsonExtent()
+            self._kind = "called"
+        return self._kind == "called"
+
     def _say(self, deltas: list[Delta], kind: str, text: str) -> None:
-        if not self._begun:
-            text = text.lstrip() if kind == "call" else text
-        if not text:
+        if not text or kind == "called":
             return
         self._begun = True
         match kind:

@@ -1,0 +1,126 @@
+"""A model with random weights always calls validly under each format's grammar: whole and streamed, on the engine.
+
+One engine serves all formats: its tokenizer has one token for each byte, and the formats' marks, which are special
+tokens in one half of the tests and plain text in the other.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import jsonschema
+import openai
+import pytest
+from agenthost.engine import AsyncEngine, EngineConfig
+from agenthost.server.app import create_app
+from agenthost.server.config import ServerConfig
+from anyio.from_thread import start_blocking_portal
+
+from .families import ENDS, FAMILIES, TOOLS, detected, parsed, template
+from .test_real_engine import CONFIG
+
+CHUNKS = (1, 2, 3, 5, 11, 23, None)
+SCHEMAS = {tool.name: tool.parameters for tool in TOOLS}
+ASKED: Any = [{"type": "function", "function": tool._asdict()} for tool in TOOLS]
+FORCED: Any = {"type": "function", "function": {"name": "forecast"}}
+CHOICES: Any = ("required", FORCED, "auto")
+
+# Random texts would hardly ever end, and random digits rarely be few: what closes something is likelier.
+LEANING = {**dict.fromkeys('"}],:', 2.0), **dict.fromkeys("<", 3.0), **dict.fromkeys("0123456789eE", -1.0)}
+
+
+class SharedEngine(AsyncEngine):
+    """Outlives the servers that it stands behind."""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, kind, error, trace):
+        return None
+
+
+@pytest.fixture(scope="module")
+def portal():
+    """The event loop that owns the engine."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture(scope="module", params=["marks as text", "marks as special tokens"])
+def engine(request, portal, tmp_path_factory, write_model):
+    marks = [mark for family in FAMILIES for mark in detected(family).markers]
+    special = dict.fromkeys([*ENDS.values(), *(marks if request.param == "marks as special tokens" else ())])
+    folder = write_model(tmp_path_factory.mktemp("random"), special=tuple(special), eos="<|endoftext|>")
+    size = {"vocab_size": 259 + len(special), "max_position_embeddings": 16384, "eos_token_id": 256}
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **size}))
+    config = EngineConfig(model=str(folder), dummy_weights=True, dtype="float32", threads=1, seed=0)
+    engine = SharedEngine(config)
+    portal.call(AsyncEngine.__aenter__, engine)
+    portal.call(engine.ready)
+    yield engine
+    portal.call(AsyncEngine.__aexit__, engine, None, None, None)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+async def answers(engine, family):
+    """(choice, token ids, the message, the streamed message) of every choice and some seeds, all at once."""
+    app = create_app(ServerConfig(engine=engine.config, chat_template=template(family)), engine)
+    async with app.state.served as served, httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
+        await served.ready()
+        async with openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="x", http_client=http) as client:
+            asked = [(choice, seed) for choice in CHOICES for seed in range(3)]
+            return await asyncio.gather(*(both(client, engine, family, *one) for one in asked))
+
+
+async def both(client, engine, family, choice, seed):
+    end = engine.tokenizer.token_id(ENDS.get(family, "<|im_end|>"))
+    bias = {engine.tokenizer.token_id(character): value for character, value in LEANING.items()}
+    common: Any = {
+        "model": client_model(engine), "messages": [{"role": "user", "content": "weather?"}], "tools": ASKED,
+        "tool_choice": choice, "seed": seed, "max_tokens": 2000, "logit_bias": {**bias, end: 3.0},
+        "extra_body": {"stop_token_ids": [end], "return_token_ids": True},
+    }  # fmt: skip
+    whole, streamed = await asyncio.gather(
+        client.chat.completions.create(**common), gathered(client.chat.completions.create(**common, stream=True))
+    )
+    return choice, whole.choices[0], streamed
+
+
+def client_model(engine):
+    return engine.config.model.rpartition("/")[2]
+
+
+async def gathered(creating):
+    """(content, [(name, arguments), ...], finish reason) of a stream."""
+    content, calls, reason = "", {}, None
+    async for chunk in await creating:
+        for choice in chunk.choices:
+            content += choice.delta.content or ""
+            for delta in choice.delta.tool_calls or ():
+                call = calls.setdefault(delta.index, ["", ""])
+                call[0] += delta.function.name or ""
+                call[1] += delta.function.arguments or ""
+            reason = choice.finish_reason or reason
+    return content, [tuple(call) for call in calls.values()], reason
+
+
+def test_every_call_of_a_random_model_is_valid(engine, portal, family):
+    format = detected(family)
+    for choice, whole, streamed in portal.call(answers, engine, family):
+        calls = [(call.function.name, call.function.arguments) for call in whole.message.tool_calls or []]
+        ids = whole.token_ids[:-1]  # without the end of the turn
+        written = engine.tokenizer.decode(ids, skip_special_tokens=False)
+        assert streamed == (whole.message.content or "", calls, whole.finish_reason), written
+        assert whole.finish_reason == ("tool_calls" if calls and choice != FORCED else "stop"), written
+        assert calls or choice == "auto", written
+        for name, arguments in calls:
+            jsonschema.validate(json.loads(arguments), SCHEMAS[name])
+        if choice == FORCED:
+            assert [name for name, _ in calls] == ["forecast"]
+        for chunk in CHUNKS:
+            assert parsed(format.parser(TOOLS), written, chunk)[2] == calls, written
