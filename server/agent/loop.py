@@ -175,11 +175,7 @@ class Loop:
             await generation.aclose()
         await self._written(turn, emit, complete=turn.finish_reason == "stop")
         calls = [(call.id, call.name, call.arguments) for call in turn.calls]
-        ended = generation.token_ids[-1:] != [] and generation.token_ids[-1] in self._info.eos_token_ids
-        self._conversation.append_turn(
-            turn.text, calls, generation.token_ids, ended=ended, exact=ended or turn.finish_reason == "length",
-            reasoning=turn.reasoning,
-        )  # fmt: skip
+        self._conversation.append_turn(turn.text, calls, generation.turn_ids, reasoning=turn.reasoning)
         if self._tokens_left is not None:
             self._tokens_left -= generation.usage.completion_tokens
         await emit(StepFinished(step, generation.usage, first_token or 0.0, time.monotonic() - begun))

@@ -41,7 +41,7 @@ class Answer:
                 last = piece
         finally:
             await self.generation.aclose()
-        self._ended(written, last)
+        self._ended(written)
         return msgspec.json.encode(
             {**self._head(), "content": _blocks(written), **self._end(written, last), "usage": self._usage()}
         )
@@ -70,16 +70,13 @@ class Answer:
                 events += blocks.take(delta, written)
             if events:
                 await write(events)
-        self._ended(written, last)
+        self._ended(written)
         end = {"type": "message_delta", "delta": self._end(written, last), "usage": self._usage()}
         await write(blocks.close() + _event("message_delta", end) + _event("message_stop", {"type": "message_stop"}))
 
-    def _ended(self, written: Written, last: Piece | None) -> None:
-        if last is not None and last.finish_reason is not None and self.prepared.replayable:
-            ids = self.generation.token_ids
-            ended = bool(ids) and ids[-1] in self.tokenizer.eos_token_ids
-            cut = last.finish_reason == "length"
-            written.remember(self.prepared.conversation, self.generation, ended=ended, cut=cut)
+    def _ended(self, written: Written) -> None:
+        if self.prepared.replayable:
+            written.remember(self.prepared.conversation, self.generation)
 
     def _head(self) -> JsonObject:
         return {"id": self.id, "type": "message", "role": "assistant", "model": self.model}

@@ -52,7 +52,6 @@ class Conversation:
         self._transcript = transcript
         self._stored = stored
         self._answered = False
-        self._ended = False
         # The digest of all that was said; the same, and how many messages, when the first prompt was made.
         start = beginning(owner, self._tools, *([self._variables] if self._variables else []))
         self._digest: Digest = [start, *digests_after(start, self.messages)][-1]
@@ -87,28 +86,24 @@ class Conversation:
         self,
         text: str,
         calls: Sequence[tuple[str, str, str]],
-        token_ids: Sequence[int],
+        token_ids: Sequence[int] | None,
         *,
-        ended: bool,
-        exact: bool = True,
         reasoning: str = "",
     ) -> None:
         """Add what the assistant wrote.
 
         Args:
             calls: (id, name, arguments).
-            ended: by its end-of-turn token.
-            exact: ``token_ids`` are the whole turn and nothing else; not so when a stop string has cut it.
+            token_ids: the turn's, see :attr:`Generation.turn_ids`; None when they are not what the message says.
         """
-        message = assistant(text, calls)
+        message = assistant(text, calls, reasoning)
         self.messages.append(message)
-        self.ids = [*self.ids, *token_ids]
-        self._answered = exact
-        self._ended = ended
+        self.ids = [*self.ids, *(token_ids or ())]
+        self._answered = token_ids is not None
         self._digest = digests_after(self._digest, [message])[0]
-        if self._transcript is not None and exact:
+        if self._transcript is not None and token_ids is not None:
             parent, covered = self._turn
-            self._transcript.put(self._digest, Turn(parent, ids_of(self.ids[covered:]), ended, reasoning))
+            self._transcript.put(self._digest, Turn(parent, ids_of(self.ids[covered:]), reasoning))
             self._turn = (self._digest, len(self.ids))
 
     def record(
@@ -117,7 +112,6 @@ class Conversation:
         calls: Sequence[tuple[str, str, str]],
         token_ids: Sequence[int],
         *,
-        ended: bool,
         reasoning: str = "",
     ) -> None:
         """Remember one of several turns that the assistant might go on with; the conversation stays as it is."""
@@ -125,7 +119,7 @@ class Conversation:
             digest = digests_after(self._digest, [assistant(text, calls)])[0]
             parent, covered = self._turn
             ids = ids_of([*self.ids[covered:], *token_ids])
-            self._transcript.put(digest, Turn(parent, ids, ended, reasoning))
+            self._transcript.put(digest, Turn(parent, ids, reasoning))
 
     def show(self, text: str, calls: Sequence[tuple[str, str, str]]) -> None:
         """Say how the client sees the turns since the first prompt: as one, with ``text`` and its own ``calls``.
@@ -139,12 +133,12 @@ class Conversation:
         if shown == self._digest:
             return
         hidden = Hidden(self.messages[length:-1], self.messages[-1], list(self.pending))
-        self._transcript.put(shown, Turn(self.turn, ids_of(()), self._ended, "", hidden))
+        self._transcript.put(shown, Turn(self.turn, ids_of(()), "", hidden))
         self._turn = (shown, len(self.ids))
 
     async def _splice(self, found: Found, rest: list[JsonObject]) -> None:
         real, added = found.messages, [*found.pending, *rest]
-        suffix = await self._model.continuation(real[-1], found.turn.ended, added, self._tools, self._variables)
+        suffix = await self._suffix(real, added)
         if suffix is None:
             assert self._transcript is not None
             self._transcript.counts.mismatched["template"] += 1
@@ -166,8 +160,21 @@ class Conversation:
         """None when there is no turn to continue from: at the beginning, or when the last one was interrupted."""
         if not self._answered:
             return None
-        suffix = await self._model.continuation(self.messages[-1], self._ended, added, self._tools, self._variables)
+        suffix = await self._suffix(self.messages, added)
         return None if suffix is None else self.ids + suffix
+
+    async def _suffix(self, said: Sequence[JsonObject], added: Sequence[JsonObject]) -> list[int] | None:
+        """The ids that lead from the last turn of ``said`` to the next one; None where the template does not append.
+
+        Results of tools are appended to any turn. At a user's message, templates may drop what was thought since the
+        last one, and are asked with all of it.
+        """
+        turns = said[-1:]
+        if any(message["role"] == "user" for message in added):
+            asked = max((place for place, message in enumerate(said) if message["role"] == "user"), default=-1)
+            since = said[asked + 1 :]
+            turns = since if any(message.get("reasoning_content") for message in since) else turns
+        return await self._model.continuation(turns, added, self._tools, self._variables)
 
     async def _rendered(self, added: Sequence[JsonObject]) -> list[int]:
         self.rerendered += bool(self.ids)

@@ -55,8 +55,21 @@ class Generation:
     _stream: TextOutputs
     _parser: StreamParser | None
     _stops: StopScanner
+    _ends: Sequence[int] = ()
     usage: Usage = field(default_factory=Usage)
     token_ids: list[int] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+
+    @property
+    def turn_ids(self) -> list[int] | None:
+        """The turn as it is found again when it comes back: all ids but the one that ended it.
+
+        None while it runs, and when a stop has cut off what the ids say.
+        """
+        if self.finish_reason == "length":
+            return self.token_ids
+        ended = self.finish_reason is not None and self.token_ids and self.token_ids[-1] in self._ends
+        return self.token_ids[:-1] if ended else None
 
     @classmethod
     async def start(
@@ -89,7 +102,8 @@ class Generation:
             skip_special_tokens=skip_special_tokens and not (parser is not None and model.markup_is_special),
         )
         usage = Usage(prompt_tokens=len(request.prompt))
-        return cls(stream, parser, StopScanner(stop, include_stop=include_stop), usage)
+        ends = model.tokenizer.eos_token_ids
+        return cls(stream, parser, StopScanner(stop, include_stop=include_stop), ends, usage)
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         async for output in self._stream:
@@ -103,6 +117,7 @@ class Generation:
             if self._parser is not None and self._stops.found is not None:
                 reason, stop_reason = "stop", self._stops.found
                 await self._stream.aclose()
+            self.finish_reason = reason
             yield Piece(deltas, output.token_ids, output.logprobs, reason, stop_reason)
             if reason is not None:
                 return

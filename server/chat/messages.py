@@ -63,9 +63,11 @@ def new_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
-def assistant(text: str, calls: Iterable[tuple[str, str, str]] = ()) -> JsonObject:
+def assistant(text: str, calls: Iterable[tuple[str, str, str]] = (), reasoning: str = "") -> JsonObject:
     """An assistant turn as templates expect it; ``calls`` are (id, name, arguments as JSON text)."""
     message: JsonObject = {"role": "assistant", "content": text}
+    if reasoning:
+        message["reasoning_content"] = reasoning
     tool_calls = [
         {"id": id, "type": "function", "function": {"name": name, "arguments": _arguments(arguments)}}
         for id, name, arguments in calls

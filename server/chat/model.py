@@ -55,6 +55,9 @@ class ChatModel:
         self.format = format
         self.reasoning = None if format is not None and format.whole_turn else reasoning
         self.defaults = defaults or {}
+        # What ends a turn: for the model, and in templates.
+        ends = [tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokenizer.eos_token_ids]
+        self._ends = [*filter(None, ends), *(format.ends if format is not None else ())]
         specials = (tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokenizer.special_ids)
         spelled = sorted(text for text in specials if len(text) > 1)
         self._spelled = re.compile(f"(?=(?:{'|'.join(map(re.escape, spelled))}))(.)", re.DOTALL) if spelled else None
@@ -172,8 +175,7 @@ class ChatModel:
 
     async def continuation(
         self,
-        turn: JsonObject,
-        ended: bool,
+        turns: Sequence[JsonObject],
         following: Sequence[JsonObject],
         tools: Sequence[JsonObject] | None = None,
         variables: Mapping[str, object] | None = None,
@@ -181,35 +183,38 @@ class ChatModel:
         """Token ids that lead from the end of an assistant turn, through ``following``, to the next assistant turn.
 
         Appended to the ids that the model has read and written, they make the next prompt without rendering or
-        tokenising the past again, so the prefix cache matches to the last token.
+        tokenising the past again, so the prefix cache matches to the last token. They begin with the template's end of
+        a turn, whichever token the model has ended its turn with.
 
         Args:
-            turn: the assistant's message, as :func:`messages.assistant` makes it.
-            ended: the turn's ids include the token that ends a turn.
-            following: what came after it: tool results or a user's message.
+            turns: messages of which the last is the assistant's, as :func:`messages.assistant` makes it.
+            following: what came after them: tool results or a user's message.
             variables: for the template.
 
-        Returns None when the template does not simply append (some strip old reasoning at a user's message): then the
+        Returns None when the template does not simply append, or drops reasoning at a user's message: then the
         conversation has to be rendered anew.
         """
-        opening = {"role": "user", "content": "."}
+        said = [{"role": "user", "content": "."}, *turns]
         try:
             given: dict[str, Any] = dict(variables or {})
-            before = self._render([opening, turn], tools, add_generation_prompt=False, **given)
-            after = self._render([opening, turn, *following], tools, **given)
+            before = self._render(said, tools, add_generation_prompt=False, **given)
+            after = self._render([*said, *following], tools, **given)
         except TemplateError:
             return None
-        end = self._turn_end(before)
-        if end is None or not after.startswith(before):
+        thoughts = [turn["reasoning_content"].strip() for turn in turns if turn.get("reasoning_content")]
+        new_turn = any(message["role"] == "user" for message in following)
+        if not after.startswith(before) or (new_turn and not all(thought in after for thought in thoughts)):
             return None
-        return self._encode(after[end[1] if ended else end[0] :])
+        return self._encode(after[self._turn_end(before) :])
 
-    def _turn_end(self, rendered: str) -> tuple[int, int] | None:
-        """Where the last end-of-turn token stands in a rendered conversation."""
-        ends = [self.tokenizer.token_bytes(token).decode("utf-8", "replace") for token in self.tokenizer.eos_token_ids]
-        found = [(rendered.rfind(end), end) for end in ends if end]
-        position, end = max(found, default=(-1, ""))
-        return (position, position + len(end)) if position >= 0 else None
+    def _turn_end(self, rendered: str) -> int:
+        """Where the last turn of a rendered conversation is over. Some templates write no mark there.
+
+        Then the next speaker's mark is what ends a turn.
+        """
+        words = rendered.rstrip()
+        end = next((end for end in self._ends if words.endswith(end)), None)
+        return len(rendered) if end is None else len(words) - len(end)
 
     def _conversation(
         self,

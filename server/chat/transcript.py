@@ -48,14 +48,13 @@ class Turn:
 
     Attributes:
         parent: the turn whose ids come before these, None when these begin the conversation.
-        ids: from the parent's end to this turn's end, as 32-bit integers.
-        ended: they include the token that ends a turn.
+        ids: from the parent's end to this turn's end, as 32-bit integers. The token that ended it is not among them:
+            the template writes what stands between turns.
         reasoning: what the model thought, which clients may leave out.
     """
 
     parent: Digest | None
     ids: array[int]
-    ended: bool
     reasoning: str = ""
     hidden: Hidden | None = None
 
@@ -67,8 +66,7 @@ class Found:
     Attributes:
         digest: of its last turn. ids: all of it.
         length: how many of the messages it covers.
-        messages: the same as they were really said, with hidden steps. pending: see :class:`Hidden`.
-        turn: the last turn.
+        messages: the same as they were really said, with hidden steps and all reasoning. pending: see :class:`Hidden`.
     """
 
     digest: Digest
@@ -76,7 +74,6 @@ class Found:
     length: int
     messages: list[JsonObject]
     pending: list[JsonObject]
-    turn: Turn
 
 
 class TurnStore(Protocol):
@@ -180,6 +177,7 @@ class Transcript:
         ids = array(_IDS)
         for turn in reversed(chain):
             ids.extend(turn.ids)
+        messages = self._with_reasoning(digests, messages, known)
         real: list[JsonObject] = []
         pending: list[JsonObject] = []
         shown = 0
@@ -194,7 +192,18 @@ class Transcript:
             pending = []
         self.counts.spliced += 1
         self.counts.saved_tokens += len(ids)
-        return Found(digests[end], ids.tolist(), end + 1, real, list(pending), chain[0])
+        return Found(digests[end], ids.tolist(), end + 1, real, list(pending))
+
+    def _with_reasoning(
+        self, digests: Sequence[Digest], messages: Sequence[JsonObject], known: Sequence[int]
+    ) -> list[JsonObject]:
+        """The messages with what the model thought, which many clients leave out."""
+        whole = list(messages)
+        for place in known:
+            reasoning = self._turns[digests[place]].reasoning
+            if reasoning:
+                whole[place] = {**whole[place], "reasoning_content": reasoning}
+        return whole
 
 
 def ids_of(tokens: Sequence[int]) -> array[int]:

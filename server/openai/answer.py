@@ -47,12 +47,10 @@ class Answer:
         """Those that the client asked to see."""
         return deltas if self.reasoning else [delta for delta in deltas if not isinstance(delta, ReasoningDelta)]
 
-    def remember(self, written: Written, generation: Generation, reason: FinishReason) -> None:
+    def remember(self, written: Written, generation: Generation) -> None:
         """A choice is over: its turn is found again when the client sends it back."""
         if self.prepared.replayable:
-            last = generation.token_ids[-1] if generation.token_ids else None
-            ended = last in self.tokenizer.eos_token_ids
-            written.remember(self.prepared.conversation, generation, ended=ended, cut=reason == "length")
+            written.remember(self.prepared.conversation, generation)
 
     def is_custom(self, call: WrittenCall) -> bool:
         return call.name in self.prepared.tools.custom
@@ -142,7 +140,7 @@ async def _choice(answer: Answer, index: int, generation: Generation) -> wire.Ch
             logprobs.content += more.content
         if piece.finish_reason is not None:
             reason, stop = piece.finish_reason, piece.stop_reason
-    answer.remember(written, generation, reason)
+    answer.remember(written, generation)
     choice = wire.Choice(index, _message(answer, written), answer.finish_reason(reason, len(written.calls)), logprobs)
     if stop is not None:
         choice.stop_reason = stop

@@ -48,7 +48,7 @@ class ChunkWriter:
         async for piece in generation:
             choices = self._of_piece(index, piece, written)
             if piece.finish_reason is not None:
-                self._answer.remember(written, generation, piece.finish_reason)
+                self._answer.remember(written, generation)
                 choices += [wire.ChunkChoice(index, delta) for delta in self._custom(written)]
                 reason = self._answer.finish_reason(piece.finish_reason, len(written.calls))
                 choices.append(wire.ChunkChoice(index, wire.Delta(), finish_reason=reason))

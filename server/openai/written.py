@@ -39,11 +39,12 @@ class Written:
             case CallArguments():
                 self.calls[delta.index].arguments += delta.text
 
-    def remember(self, conversation: Conversation, generation: Generation, *, ended: bool, cut: bool) -> None:
-        """Note the turn's exact ids: ``ended`` by its end-of-turn token, or ``cut`` by the limit of tokens."""
-        if ended or cut:
+    def remember(self, conversation: Conversation, generation: Generation) -> None:
+        """The turn is over: note its exact ids."""
+        ids = generation.turn_ids
+        if ids is not None:
             calls = [(call.id, call.name, call.arguments) for call in self.calls]
-            conversation.record(self.text, calls, generation.token_ids, ended=ended, reasoning=self.reasoning)
+            conversation.record(self.text, calls, ids, reasoning=self.reasoning)
 
 
 def custom_input(arguments: str) -> str:

@@ -74,7 +74,6 @@ turns = sa.Table(
     sa.Column("digest", sa.LargeBinary(20), primary_key=True),
     sa.Column("parent", sa.LargeBinary(20)),
     sa.Column("ids", sa.LargeBinary, nullable=False),  # 32-bit unsigned integers, little endian
-    sa.Column("ended", sa.Boolean, nullable=False),
     sa.Column("reasoning", sa.Text, nullable=False),
     sa.Column("hidden", sa.Text),
     sa.Column("kept_for", sa.String(64), nullable=False, index=True),  # the response or conversation it belongs to
@@ -83,8 +82,15 @@ turns = sa.Table(
 
 version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, nullable=False))
 
+
+def _turns_anew(connection: sa.Connection) -> None:
+    """Turns had the token that ended them. They are found again or not, and nothing else depends on them."""
+    turns.drop(connection)
+    turns.create(connection)
+
+
 # MIGRATIONS[n] brings a database of version n + 1 to version n + 2. They never change once released.
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = ()
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_turns_anew,)
 
 
 class NewerSchema(Exception):

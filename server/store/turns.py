@@ -45,8 +45,8 @@ class Turns:
     async def keep_turn(self, digest: Digest, turn: Turn, group: str) -> bool:
         hidden = None if turn.hidden is None else msgspec.json.encode(turn.hidden).decode()
         values = {
-            "digest": digest, "parent": turn.parent, "ids": _bytes(turn.ids), "ended": turn.ended,
-            "reasoning": turn.reasoning, "hidden": hidden, "kept_for": group, "created": time.time(),
+            "digest": digest, "parent": turn.parent, "ids": _bytes(turn.ids), "reasoning": turn.reasoning,
+            "hidden": hidden, "kept_for": group, "created": time.time(),
         }  # fmt: skip
 
         def work(connection: sa.Connection) -> bool:
@@ -69,7 +69,7 @@ def _turn(row: sa.Row[Any]) -> Turn:
     if sys.byteorder == "big":
         ids.byteswap()
     hidden = None if row.hidden is None else msgspec.json.decode(row.hidden, type=Hidden)
-    return Turn(row.parent, ids, row.ended, row.reasoning, hidden)
+    return Turn(row.parent, ids, row.reasoning, hidden)
 
 
 def _bytes(ids: array[int]) -> bytes:

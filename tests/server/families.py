@@ -24,6 +24,7 @@ ENDS = {
     "llama3_json": "<|eot_id|>", "pythonic": "<|eot|>", "llama4_pythonic": "<|eot|>", "openai": "<|call|>",
     "deepseek_v3": "<｜end▁of▁sentence｜>", "deepseek_v31": "<｜end▁of▁sentence｜>", "granite": "<|end|>",
     "phi4_mini_json": "<|end|>", "phi4_mini_tokens": "<|end|>", "gemma": "<end_of_turn>", "gemma4": "<turn|>",
+    "glm45": "<|observation|>",
 }  # fmt: skip
 """The token that ends a turn, where it is not ChatML's. GLM's turns end with the mark of whoever speaks next."""
 

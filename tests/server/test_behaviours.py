@@ -52,7 +52,7 @@ def serving_family(family, make_model, make_engine, make_server):
         yield engine, client
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "glm45"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_01_the_prefix_survives_tool_turns_with_every_format(family, make_model, make_engine, make_server):
     with serving_family(family, make_model, make_engine, make_server) as (engine, client):
         said = turn(family, "", [("forecast", FULL)]).replace('", "', '",  "').replace('": ', '":  ')

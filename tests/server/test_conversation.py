@@ -38,12 +38,12 @@ def test_the_grown_prompt_is_what_a_whole_rendering_gives(make_model, kind):
     async def talk():
         conversation = Conversation(model, TOOLS, "Be brief.")
         first = await conversation.prompt([user("hi")])
-        written = [*tokenizer.encode(SAID.get(kind, CALL)), end]
-        conversation.append_turn("", [("call_1", "f", '{"x": "é<|eot"}')], written, ended=True)
+        written = tokenizer.encode(SAID.get(kind, CALL))
+        conversation.append_turn("", [("call_1", "f", '{"x": "é<|eot"}')], written)
         second = await conversation.prompt([result("42 <|im_end|> <|eot_id|>")])
-        assert second[: len(first) + len(written)] == first + written
+        assert second[: len(first) + len(written) + 1] == [*first, *written, end]
         assert second == await model.prompt(conversation.messages, TOOLS)
-        conversation.append_turn("It is 42.", [], [*tokenizer.encode("It is 42."), end], ended=True)
+        conversation.append_turn("It is 42.", [], tokenizer.encode("It is 42."))
         third = await conversation.prompt([user("thanks")])
         assert third[: len(second)] == second
         assert third == await model.prompt(conversation.messages, TOOLS)
@@ -61,7 +61,7 @@ def test_what_the_model_wrote_is_kept_where_a_rendering_would_differ(make_model)
         conversation = Conversation(model, TOOLS)
         first = await conversation.prompt([user("hi")])
         odd = tokenizer.encode('<tool_call>{"name":"f","arguments":{ }}</tool_call>')
-        conversation.append_turn("", [("call_1", "f", "{ }")], odd, ended=False)
+        conversation.append_turn("", [("call_1", "f", "{ }")], odd)
         second = await conversation.prompt([result("ok")])
         assert second[: len(first) + len(odd)] == first + odd
         rest = tokenizer.decode(second[len(first) + len(odd) :], skip_special_tokens=False)
@@ -81,7 +81,7 @@ def test_a_template_that_drops_old_reasoning_is_obeyed(make_model):
         conversation = Conversation(model, [])
         await conversation.prompt([user("2+2?")])
         thought = "<think>\nhm\n</think>\n\n4"
-        conversation.append_turn(thought, [], [*tokenizer.encode(thought), tokenizer.eos_token_ids[0]], ended=True)
+        conversation.append_turn(thought, [], tokenizer.encode(thought))
         prompt = await conversation.prompt([user("3+3?")])
         assert prompt == await model.prompt(conversation.messages)
         assert "hm" not in tokenizer.decode(prompt)

@@ -125,8 +125,8 @@ def test_the_memory_of_turns_is_bounded_and_the_oldest_go_first():
     transcript = Transcript(max_tokens=10)
     digests = digests_after(beginning("me"), [{"role": "assistant", "content": str(n)} for n in range(5)])
     for digest in digests:
-        transcript.put(digest, Turn(None, ids_of([1, 2, 3]), True))
+        transcript.put(digest, Turn(None, ids_of([1, 2, 3])))
     assert transcript.tokens == 9
     assert len(transcript) == 3
-    transcript.put(digests[-1], Turn(None, ids_of([1]), True))
+    transcript.put(digests[-1], Turn(None, ids_of([1])))
     assert transcript.tokens == 7

@@ -94,7 +94,7 @@ def test_what_is_deleted_is_removed_once_nothing_continues_it(with_store):
         responses, turns = Responses(store), Turns(store)
         await responses.put(response("a"))
         await responses.put(response("b", "a"))
-        await turns.keep_turn(b"1" * 20, Turn(None, ids_of([1]), True), "a")
+        await turns.keep_turn(b"1" * 20, Turn(None, ids_of([1])), "a")
         assert await responses.delete("a", "ada")
         assert await responses.get("a", "ada") is None
         assert [one.id for one in await responses.history("b", "ada") or ()] == ["a", "b"]
@@ -146,8 +146,8 @@ def test_turns_come_back_with_all_that_they_continue(with_store):
         turns = Turns(store)
         hidden = Hidden([{"role": "tool", "content": "x"}], {"role": "assistant", "content": "y"})
         first, second = (
-            Turn(None, ids_of([1, 70_000]), True, "thought"),
-            Turn(b"1" * 20, ids_of([3]), False, "", hidden),
+            Turn(None, ids_of([1, 70_000]), "thought"),
+            Turn(b"1" * 20, ids_of([3]), "", hidden),
         )
         assert await turns.keep_turn(b"1" * 20, first, "r1")
         assert await turns.keep_turn(b"2" * 20, second, "r2")

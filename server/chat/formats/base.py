@@ -122,6 +122,7 @@ class ToolFormat(ABC):
         separator: what stands between two tags.
         section: one tag holds all calls of a turn.
         lead: a regular expression of what models write before a turn's calls or its wanted text.
+        ends: texts with which templates end a turn that the model ends with another token.
         whole_turn: the format also says how the model's words and thoughts are marked, so it parses every turn.
 
     Args:
@@ -135,6 +136,7 @@ class ToolFormat(ABC):
     separator: str = ""
     section: bool = False
     lead: str = ""
+    ends: tuple[str, ...] = ()
     whole_turn: bool = False
 
     def __init__(self, template: str = "") -> None:
@@ -172,10 +174,7 @@ class ToolFormat(ABC):
         if choice.mode == "none" or not offered:
             return text or self._words(excludes)
         last = choice.one or self.section
-        calls: JsonObject = {
-            "type": "tags_with_separator", "separator": self.separator, "tags": self.tags(offered, choice.one),
-            "at_least_one": True, "stop_after_first": last,
-        }  # fmt: skip
+        calls = several(self.tags(offered, choice.one), self.separator, last)
         if choice.mode != "auto":
             return self._led(calls)
         if text is not None:
@@ -199,6 +198,14 @@ class ToolFormat(ABC):
         begun: JsonObject = {"type": "regex", "pattern": rf"\s{{0,8}}[^\s\{self.first}]"}
         words = {"type": "sequence", "elements": [begun, {"type": "any_text", **_excluding(excludes)}]}
         return {"type": "optional", "content": words}
+
+
+def several(tags: Sequence[JsonObject], separator: str, one: bool) -> JsonObject:
+    """The structural-tag format of one of ``tags`` or more, or of ``one`` only."""
+    return {
+        "type": "tags_with_separator", "separator": separator, "tags": list(tags), "at_least_one": True,
+        "stop_after_first": one,
+    }  # fmt: skip
 
 
 def json_arguments(tool: FunctionTool) -> JsonObject:

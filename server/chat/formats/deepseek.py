@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments
+from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments, several
 from .named_calls import NamedCalls
 
 _SECTION, _SECTION_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
@@ -39,10 +39,7 @@ class DeepSeekV3(ToolFormat):
         return NamedCalls(_CALL, self._header, section=_SECTION, closes=self._closes)
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
-        calls: JsonObject = {
-            "type": "tags_with_separator", "separator": self._between, "tags": [self._tag(tool) for tool in tools],
-            "at_least_one": True, "stop_after_first": one,
-        }  # fmt: skip
+        calls = several([self._tag(tool) for tool in tools], self._between, one)
         return [{"type": "tag", "begin": _SECTION, "content": calls, "end": _SECTION_END}]
 
     def _tag(self, tool: FunctionTool) -> JsonObject:

@@ -38,6 +38,7 @@ _LONGEST_HEADER = 512
 class Harmony(ToolFormat):
     name = "openai"
     markers = (_START, _CHANNEL, _MESSAGE, _CONSTRAIN, *_ENDS)
+    ends = (_END,)
     whole_turn = True
 
     @classmethod

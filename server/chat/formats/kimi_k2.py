@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments
+from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments, several
 from .named_calls import NamedCalls
 
 _SECTION, _SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
@@ -34,10 +34,7 @@ class KimiK2(ToolFormat):
         return NamedCalls(_CALL, _HEADER, section=_SECTION, closes=[_CALL_END, _SECTION_END])
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
-        calls: JsonObject = {
-            "type": "tags_with_separator", "separator": "", "tags": [_tag(tool) for tool in tools],
-            "at_least_one": True, "stop_after_first": one,
-        }  # fmt: skip
+        calls = several([_tag(tool) for tool in tools], "", one)
         return [{"type": "tag", "begin": _SECTION, "content": calls, "end": _SECTION_END}]
 
 

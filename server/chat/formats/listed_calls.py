@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, object_tag
+from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, object_tag, several
 from .object_calls import ObjectCalls
 
 
@@ -20,8 +20,5 @@ class ListedCalls(ToolFormat):
         return ObjectCalls([self.trigger], closes, several=True)
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
-        calls: JsonObject = {
-            "type": "tags_with_separator", "separator": self.between, "tags": [object_tag(tool) for tool in tools],
-            "at_least_one": True, "stop_after_first": one,
-        }  # fmt: skip
+        calls = several([object_tag(tool) for tool in tools], self.between, one)
         return [{"type": "tag", "begin": f"{self.trigger}[", "content": calls, "end": f"]{self.close}"}]

@@ -9,7 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .base import CallStart, Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments, object_tag
+from .base import (
+    CallStart,
+    Delta,
+    FunctionTool,
+    JsonObject,
+    StreamParser,
+    ToolFormat,
+    json_arguments,
+    object_tag,
+    several,
+)
 from .named_calls import NamedCalls
 from .object_calls import ObjectCalls
 
@@ -43,10 +53,7 @@ class Mistral(ToolFormat):
                 {"type": "tag", "begin": f"{_CALL}{tool.name}{_ARGUMENTS}", "content": json_arguments(tool), "end": ""}
                 for tool in tools
             ]
-        calls: JsonObject = {
-            "type": "tags_with_separator", "separator": ", ", "tags": [object_tag(tool) for tool in tools],
-            "at_least_one": True, "stop_after_first": one,
-        }  # fmt: skip
+        calls = several([object_tag(tool) for tool in tools], ", ", one)
         # Templates differ in whether they write a space here, so a model may write either.
         opens = {"type": "regex", "pattern": r" ?\["}
         content = {"type": "sequence", "elements": [opens, calls]}

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from .base import Delta, FunctionTool, JsonObject, StreamParser, ToolFormat
+from .base import Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, several
 from .markup import LONGEST_NAME, MarkupParser, say
 from .notation import Notation, json_text, members
 from .raw_values import dumped, literal
@@ -44,10 +44,7 @@ class Pythonic(ToolFormat):
         return PythonCalls(tools)
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
-        calls: JsonObject = {
-            "type": "tags_with_separator", "separator": ", ", "tags": [_tag(tool) for tool in tools],
-            "at_least_one": True, "stop_after_first": one,
-        }  # fmt: skip
+        calls = several([_tag(tool) for tool in tools], ", ", one)
         return [{"type": "tag", "begin": self._begin, "content": calls, "end": self._end}]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .base import Delta, FunctionTool, JsonObject
+from .base import MOST_WHITESPACE, Delta, FunctionTool, JsonObject, StreamParser, ToolFormat
 from .markup import LONGEST_NAME, MarkupParser, partial
 from .raw_values import argument_schema, dumped, from_text, inner, is_text
 
@@ -33,6 +33,34 @@ class Tags:
     ends: tuple[str, ...]
     closes: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+
+
+class TaggedFormat(ToolFormat):
+    """A format whose calls stand between ``spelling``'s tags.
+
+    Attributes:
+        begin: all of a call before its first argument, with ``{}`` for the name. end: all behind the last one.
+        style: xgrammar's name for how the arguments are written.
+    """
+
+    separator = "\n"
+    spelling: Tags
+    begin: str
+    end: str
+    style: str
+
+    def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
+        return TaggedCalls(self.spelling, tools)
+
+    def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
+        arguments = {"type": "json_schema", "style": self.style, "max_whitespace_cnt": MOST_WHITESPACE}
+        return [
+            {
+                "type": "tag", "begin": self.begin.format(tool.name), "end": self.end,
+                "content": {**arguments, "json_schema": tool.parameters},
+            }
+            for tool in tools
+        ]  # fmt: skip
 
 
 class TaggedCalls(MarkupParser):
