@@ -142,7 +142,12 @@ class AsyncEngine:
     Args:
         config: what to run.
         on_loading: called while the process starts.
+
+    Attributes:
+        program: what Python runs as the engine process.
     """
+
+    program: tuple[str, ...] = ("-m", "agenthost.engine.worker")
 
     def __init__(self, config: EngineConfig, on_loading: Progress | None = None) -> None:
         self.config = config
@@ -298,7 +303,7 @@ class AsyncEngine:
             socket.set_hwm(0)
             socket.bind(address)
         process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "agenthost.engine.worker", stdin=asyncio.subprocess.PIPE
+            sys.executable, *self.program, stdin=asyncio.subprocess.PIPE
         )
         try:
             assert process.stdin is not None

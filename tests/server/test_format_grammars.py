@@ -8,7 +8,7 @@ import asyncio
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import jsonschema
 import openai
 import pytest
@@ -70,7 +70,7 @@ def family(request):
 async def answers(engine, family):
     """(choice, token ids, the message, the streamed message) of every choice and some seeds, all at once."""
     app = create_app(ServerConfig(engine=engine.config, chat_template=template(family)), engine)
-    async with app.state.served as served, httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
+    async with app.state.served as served, httpx2.AsyncClient(transport=httpx2.ASGITransport(app)) as http:
         await served.ready()
         async with openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="x", http_client=http) as client:
             asked = [(choice, seed) for choice in CHOICES for seed in range(3)]

@@ -70,8 +70,9 @@ def with_id(item: JsonObject) -> JsonObject:
     if kind == "message":
         item = {"status": "completed", **item}
     given = item.get("id")
-    identity = given if isinstance(given, str) and given else f"{_PREFIXES.get(kind, 'item')}_{secrets.token_hex(12)}"
-    return {**item, "id": identity, "type": kind}
+    # Longer than the ids that say which turn of the model an item belongs to.
+    own = f"{_PREFIXES.get(kind, 'item')}_{secrets.token_hex(16)}"
+    return {**item, "id": given if isinstance(given, str) and given else own, "type": kind}
 
 
 _PREFIXES = {
