@@ -24,15 +24,22 @@ CONTEXT = 4000
 
 
 def write_model(
-    folder: Path, *, template: str = "chatml", special: tuple[str, ...] = (), eos: str = "<|im_end|>", generation=None
+    folder: Path,
+    *,
+    template: str = "chatml",
+    special: tuple[str, ...] = (),
+    words: tuple[str, ...] = (),
+    eos: str = "<|im_end|>",
+    generation=None,
 ) -> Path:
-    """A model folder without weights: one token per byte, plus ChatML's marks and the ``special`` ones."""
+    """A model folder without weights: one token per byte, plus ChatML's marks, the ``special`` ones, and ``words``."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {character: index for index, character in enumerate(alphabet)}
     backend = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([*SPECIALS, *special])
+    backend.add_tokens(list(words))
     backend.save(str(folder / "tokenizer.json"))
     end = backend.token_to_id(eos)
     named = {"bos_token": "<|endoftext|>", "eos_token": eos, "pad_token": "<|endoftext|>"}
