@@ -7,16 +7,22 @@ import re
 from pathlib import Path
 
 import pytest
-from agenthost.tools.sandbox.seccomp import ALLOW, ARCHITECTURES, KILL, assemble, program
-from agenthost.tools.sandbox.syscalls import DENIED, JUDGED, NEWEST
+from agenthost.tools.sandbox.seccomp import ALLOW, ARCHITECTURES, KILL, Reach, assemble, program
+from agenthost.tools.sandbox.syscalls import DENIED, JUDGED, NEIGHBOURS, NEWEST, SAME_USER
+
+NAMESPACES = Reach()
+KEPT = Reach(neighbours=True)
+ONE_USER = Reach(neighbours=True, same_user=True)
+INTERNET = Reach(internet=True)
+NAMED = {**DENIED, **JUDGED, **NEIGHBOURS, **SAME_USER}
 
 
-def judge(machine: str, number: int, *arguments: int, audit: int | None = None) -> str:
+def judge(machine: str, number: int, *arguments: int, audit: int | None = None, reach: Reach = NAMESPACES) -> str:
     words = {0: number, 4: ARCHITECTURES[machine].audit if audit is None else audit}
     for index, argument in enumerate(arguments):
         words[16 + 8 * index] = argument & 0xFFFFFFFF
         words[20 + 8 * index] = argument >> 32 & 0xFFFFFFFF
-    code, at, accumulator = program(machine), 0, 0
+    code, at, accumulator = program(machine, reach), 0, 0
     while True:
         opcode, if_true, if_false, operand = code[at]
         at += 1
@@ -43,7 +49,7 @@ def machine(request) -> str:
 
 
 def number(machine: str, name: str) -> int:
-    found = {**DENIED, **JUDGED}[name][ARCHITECTURES[machine].column]
+    found = NAMED[name][ARCHITECTURES[machine].column]
     assert found is not None
     return found
 
@@ -64,6 +70,53 @@ def test_only_unix_sockets(machine):
         assert judge(machine, number(machine, name), 1, 1, 0) == "allow"
         for family in (0, 2, 10, 16, 17, 38, 40, 1 << 16 | 2):
             assert judge(machine, number(machine, name), family, 1, 0) == "EAFNOSUPPORT"
+
+
+def test_tcp_and_udp_where_the_network_leads_nowhere(machine):
+    socket = number(machine, "socket")
+    for family in (2, 10):
+        for kind, protocol in ((1, 0), (1, 6), (2, 0), (2, 17)):
+            assert judge(machine, socket, family, kind | 0o2004000, protocol, reach=INTERNET) == "allow"
+        for protocol in (1, 58, 132, 136, 255, 262):  # ICMP, SCTP, UDPLITE, raw, MPTCP
+            assert judge(machine, socket, family, 1, protocol, reach=INTERNET) == "EPROTONOSUPPORT"
+    assert judge(machine, socket, 1, 1, 0, reach=INTERNET) == "allow"
+    for family in (0, 16, 17, 38, 40):
+        assert judge(machine, socket, family, 1, 0, reach=INTERNET) == "EAFNOSUPPORT"
+    assert judge(machine, number(machine, "socketpair"), 2, 1, 0, reach=INTERNET) == "EAFNOSUPPORT"
+
+
+def test_only_connected_pairs_of_sockets_among_neighbours(machine):
+    pair = number(machine, "socketpair")
+    assert judge(machine, number(machine, "socket"), 1, 1, 0, reach=KEPT) == "EAFNOSUPPORT"
+    for kind in (1, 5, 1 | 0o2004000):
+        assert judge(machine, pair, 1, kind, 0, reach=KEPT) == "allow"
+    for family, kind in ((1, 2), (1, 3), (1, 2 | 0o2004000), (2, 1)):
+        assert judge(machine, pair, family, kind, 0, reach=KEPT) == "EAFNOSUPPORT"
+    assert judge(machine, number(machine, "connect"), 3, reach=KEPT) == "EPERM"
+
+
+def test_neighbours_keep_their_limits_and_priorities(machine):
+    for name in ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"):
+        assert judge(machine, number(machine, name), 0, reach=KEPT) == "allow"
+        assert judge(machine, number(machine, name), 4321, reach=KEPT) == "EPERM"
+        assert judge(machine, number(machine, name), 4321) == "allow"
+    priority = number(machine, "setpriority")
+    assert judge(machine, priority, 0, 0, reach=KEPT) == "allow"
+    for which, who in ((0, 4321), (1, 0), (2, 0)):
+        assert judge(machine, priority, which, who, reach=KEPT) == "EPERM"
+
+
+def test_files_of_the_same_user_keep_modes_owners_and_times(machine):
+    for name, numbers in SAME_USER.items():
+        if (refused := numbers[ARCHITECTURES[machine].column]) is not None:
+            assert judge(machine, refused, reach=ONE_USER) == "EPERM", name
+            assert judge(machine, refused, reach=KEPT) == "allow", name
+    assert judge(machine, number(machine, "fchmodat"), 0, 1, 0o644, reach=ONE_USER) == "EPERM"
+    assert judge(machine, number(machine, "fchmod"), 0, 0o755, reach=ONE_USER) == "allow"
+    times = number(machine, "utimensat")
+    assert judge(machine, times, 5, 0, reach=ONE_USER) == "allow"  # of an open file
+    for path in (0x1000, 1 << 32):
+        assert judge(machine, times, 5, path, reach=ONE_USER) == "EPERM"
 
 
 def test_threads_and_forks_but_no_namespaces(machine):
@@ -113,6 +166,6 @@ def test_numbers_are_those_of_the_kernels_headers():
     headers = {0: [*Path("/usr/include").glob("*/asm/unistd_64.h")], 1: [Path("/usr/include/asm-generic/unistd.h")]}
     for column, (path, *_) in ((column, paths) for column, paths in headers.items() if paths and paths[0].exists()):
         known = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", path.read_text()))
-        for name, numbers in {**DENIED, **JUDGED}.items():
+        for name, numbers in NAMED.items():
             if name in known:
                 assert numbers[column] == int(known[name]), name

@@ -125,10 +125,12 @@ class Backend(ABC):
     Args:
         name: as shown to users.
         python: what runs inside, by its path on the host.
+        lacks: in words, what other ways have and this one has not; empty for a whole sandbox.
     """
 
     name: str
     python: str
+    lacks: str = ""
 
     @abstractmethod
     async def create(self, spec: SandboxSpec) -> Sandbox:

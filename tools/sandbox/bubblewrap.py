@@ -10,37 +10,27 @@ import os
 import re
 import select
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SandboxUnavailable
 from .backend import Backend, Sandbox
 from .cgroups import Cgroups
-from .identity import server_is_root
+from .launch import Channels, refuse_root, spawn
 from .local import start_local
-from .placement import mapped_command
 from .processes import Processes, send_signal
 from .program import program
 from .seccomp import assemble
-from .spec import WORKSPACE, Limits, SandboxSpec
+from .spec import ENVIRONMENT, SYSTEM_FOLDERS, WORKSPACE, Limits, SandboxSpec
 
-_SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 _INSIDE_ID = "1000"
 _ACCOUNTS = {
-    "/etc/passwd": f"user:x:{_INSIDE_ID}:{_INSIDE_ID}::{WORKSPACE}:/bin/sh\n",
-    "/etc/group": f"user:x:{_INSIDE_ID}:\n",
-}
-_ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": WORKSPACE,
-    "LANG": "C.UTF-8",
-    "TMPDIR": "/tmp",
-    "TERM": "dumb",
+    "/etc/passwd": f"user:x:{_INSIDE_ID}:{_INSIDE_ID}::{WORKSPACE}:/bin/sh\n".encode(),
+    "/etc/group": f"user:x:{_INSIDE_ID}:\n".encode(),
 }
 
 
@@ -62,8 +52,7 @@ class Bubblewrap(Backend):
     name: str = "bubblewrap"
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
-        if (server_is_root() and spec.user is None) or (spec.user is not None and spec.user.uid == 0):
-            raise SandboxUnavailable("sandboxed code must not run as uid 0: give the session a user of its own")
+        refuse_root(spec)
         try:
             # In this thread: the launcher ends when the thread that started it does.
             processes = self._start(spec)
@@ -78,35 +67,16 @@ class Bubblewrap(Backend):
         """Nothing runs beside the sandboxes."""
 
     def _start(self, spec: SandboxSpec) -> Bubblewrapped:
-        with ExitStack() as ours, ExitStack() as theirs:
-
-            def pipe() -> tuple[int, int]:
-                end, far_end = os.pipe()
-                ours.callback(os.close, end)
-                theirs.callback(os.close, far_end)
-                return end, far_end
-
-            def in_memory(content: bytes) -> int:
-                fd = os.memfd_create("agenthost-sandbox", os.MFD_CLOEXEC)
-                theirs.callback(os.close, fd)
-                os.write(fd, content)
-                os.lseek(fd, 0, os.SEEK_SET)
-                return fd
-
-            control, far_control = socket.socketpair()
-            ours.callback(control.close)
-            theirs.callback(far_control.close)
-            control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            (stdout, far_stdout), (stderr, far_stderr), (info, far_info) = pipe(), pipe(), pipe()
-            data = [in_memory(assemble()), *(in_memory(text.encode()) for text in _ACCOUNTS.values())]
-            confinement = self.cgroups.make(spec.limits) if self.cgroups else None
-            if confinement:
-                ours.callback(confinement.close)
-            inside = [self.python, "-I", "-c", program("worker"), str(far_control.fileno())]
+        with Channels() as channels:
+            info, far_info = channels.pipe()
+            data = [channels.in_memory(content) for content in (assemble(), *_ACCOUNTS.values())]
+            confinement = channels.confine(self.cgroups, spec.limits)
+            control = channels.far_control.fileno()
+            inside = [self.python, "-I", "-c", program("worker"), str(control)]
             command = [self.bwrap, *self._arguments(spec, data, far_info), "--", *inside]
-            launcher = _spawn(spec, command, [far_control.fileno(), far_info, *data], far_stdout, far_stderr)
-            ours.pop_all()
-        return Bubblewrapped(control, stdout, stderr, confinement, launcher, info)
+            launcher = spawn(spec, command, [control, far_info, *data], channels)
+            channels.keep()
+        return Bubblewrapped(channels.control, channels.stdout, channels.stderr, confinement, launcher, info)
 
     def _arguments(self, spec: SandboxSpec, data: list[int], info: int) -> Iterator[str]:
         filter_fd, *account_fds = data
@@ -122,13 +92,13 @@ class Bubblewrap(Backend):
         yield from ("--bind", str(workspace), WORKSPACE, "--chdir", WORKSPACE)
         yield from ("--remount-ro", "/dev", "--remount-ro", "/")
         yield "--clearenv"
-        for name, value in _ENVIRONMENT.items():
+        for name, value in ENVIRONMENT.items():
             yield from ("--setenv", name, value)
         yield from ("--seccomp", str(filter_fd), "--info-fd", str(info))
 
     def _file_system(self, limits: Limits) -> Iterator[str]:
         yield from ("--ro-bind", "/usr", "/usr")
-        for path in map(Path, _SYSTEM_LINKS):
+        for path in map(Path, SYSTEM_FOLDERS):
             if path.is_symlink():
                 yield from ("--symlink", os.readlink(path), str(path))
             elif path.is_dir():
@@ -197,25 +167,3 @@ def _children(pid: int) -> list[int]:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             found.append(os.pidfd_open(int(child)))
     return found
-
-
-def _spawn(
-    spec: SandboxSpec, command: list[str], passed: list[int], stdout: int, stderr: int
-) -> subprocess.Popen[bytes]:
-    """Start the launcher as the session's user, with nothing of ours but the descriptors it needs."""
-    user, group = (spec.user.uid, spec.user.gid) if spec.user else (None, None)
-    if spec.owner and spec.user:
-        command = [*mapped_command(spec.workspace, spec.owner, spec.user), *command]
-        user = group = None  # the script needs root for its mount and becomes the user before bwrap starts
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        pass_fds=passed,
-        env={},
-        cwd="/",
-        user=user,
-        group=group,
-        extra_groups=[] if user is not None else None,
-    )

@@ -21,7 +21,7 @@ from .spec import Limits
 _GROUP = re.compile(r"agenthost-(\d+)-\d+")
 _NUMBERS = itertools.count(1)  # of this process: its name and one of these make a group's
 _LIMITING = ("memory", "pids")
-_WANTED = (*_LIMITING, "freezer", "cpuacct")  # the last two come with every group of v2
+CONTROLLERS = (*_LIMITING, "freezer", "cpuacct")  # the last two come with every group of v2
 _PATIENCE = 1.0  # seconds for the last processes of a group to end
 _FREEZING = 1.0  # seconds until a session that does not freeze is let go again
 
@@ -134,7 +134,7 @@ class Cgroups:
         """Which limits are in force, such as ``("memory", "pids")``."""
         return tuple(controller.name for controller in self._controllers)
 
-    def make(self, limits: Limits, names: tuple[str, ...] = _WANTED) -> SessionCgroup:
+    def make(self, limits: Limits, names: tuple[str, ...] = CONTROLLERS) -> SessionCgroup:
         """A new group with these of the controllers, as far as they can be used."""
         number = next(_NUMBERS)
         folders: dict[str, Path] = {}
@@ -172,9 +172,9 @@ def _mounted() -> list[Controller]:
             root, mount_point = before.split()[3:5]
             kind, _, options = after.split()[:3]
             if kind == "cgroup":
-                names = [name for name in _WANTED if name in options.split(",") and name in places]
+                names = [name for name in CONTROLLERS if name in options.split(",") and name in places]
             elif kind == "cgroup2" and "" in places:
-                names = [name for name in _WANTED if name not in found]
+                names = [name for name in CONTROLLERS if name not in found]
             else:
                 continue
             for name in names:

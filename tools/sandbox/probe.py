@@ -9,22 +9,25 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import SandboxUnavailable
 from .backend import Backend
 from .bubblewrap import Bubblewrap
 from .cgroups import Cgroups
-from .checks import check
+from .checks import check, look
 from .identity import server_is_root
+from .inside import landlock
+from .landlock import Landlock
 from .packages import own_interpreter
 from .seccomp import ARCHITECTURES, assemble
 from .spec import Limits
+from .unconfined import Unconfined
 from .zygote import Zygote
 
-BACKENDS = ("zygote", "bubblewrap")  # the strongest first
+BACKENDS = ("zygote", "bubblewrap", "landlock")  # the strongest first
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class Verdict:
         backend: ready for use, or None when nothing isolates well enough here.
         problem: why there is no backend, and what to do about it.
         facts: what a report can show, by name: versions, limits in force, seconds a start takes.
+        warning: what an operator must know who has allowed code to run without isolation.
     """
 
     backend: Backend | None
     problem: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
+    warning: str | None = None
 
     def require(self) -> Backend:
         """The backend.
@@ -52,15 +57,20 @@ class Verdict:
         return self.backend
 
 
-def probe(limits: Limits | None = None, names: Sequence[str] = BACKENDS) -> Verdict:
-    """Look for the first of these backends that holds. Takes some 100 ms and blocks; call it once at start-up.
+def probe(limits: Limits | None = None, names: Sequence[str] | None = None, *, allow_unsafe: bool = False) -> Verdict:
+    """Look for the first backend that holds. Takes some 100 ms and blocks; call it once at start-up.
 
     The caller closes the backend when it is used no more.
+
+    Args:
+        names: of the backends to try, `BACKENDS` by default.
+        allow_unsafe: when none holds, run code without isolation. Only for who trusts what a model writes.
     """
+    limits = limits or Limits()
     try:
-        return _probe(limits or Limits(), names)
+        return _probe(limits, BACKENDS if names is None else names)
     except SandboxUnavailable as error:
-        return Verdict(None, str(error))
+        return _unconfined(limits, str(error)) if allow_unsafe else Verdict(None, str(error))
 
 
 def _probe(limits: Limits, names: Sequence[str]) -> Verdict:
@@ -70,14 +80,15 @@ def _probe(limits: Limits, names: Sequence[str]) -> Verdict:
             "Run agenthost in a Linux machine or VM to have the python tool."
         )
     cgroups = Cgroups.find()
-    problems: list[str] = []
-    attempts = {"zygote": _zygote, "bubblewrap": _bubblewrap}
+    problems: dict[str, str] = {}
+    attempts = {"zygote": _zygote, "bubblewrap": _bubblewrap, "landlock": _landlock}
     for name in names:
         try:
             return attempts[name](limits, cgroups)
         except SandboxUnavailable as error:
-            problems.append(str(error))
-    raise SandboxUnavailable(problems[-1])  # the last one's, bubblewrap's: it is what can be installed
+            problems[name] = str(error)
+    # Bubblewrap's says what can be installed or allowed, and Landlock's what would do without it.
+    raise SandboxUnavailable(" ".join([problems[name] for name in names if name != "zygote"] or problems.values()))
 
 
 def _zygote(limits: Limits, cgroups: Cgroups | None) -> Verdict:
@@ -103,28 +114,70 @@ def _bubblewrap(limits: Limits, cgroups: Cgroups | None) -> Verdict:
     options = _options(bwrap)
     if "--size" not in options:
         raise SandboxUnavailable(f"{bwrap} is too old to limit temporary files. Install bubblewrap 0.7 or newer.")
+    what = f"{_first_line([bwrap, '--version'])} ({bwrap})"
+    try:
+        return _first_python(lambda python: Bubblewrap(bwrap, python, options, cgroups), check, limits, cgroups, what)
+    except SandboxUnavailable as error:
+        raise SandboxUnavailable(_advice(str(error))) from error
+
+
+def _landlock(limits: Limits, cgroups: Cgroups | None) -> Verdict:
+    found = landlock.version()
+    if found < landlock.WANTED:
+        has = f"has version {found} of it" if found else "has none, or it is off (boot with `lsm=landlock,...`)"
+        raise SandboxUnavailable(
+            f"Isolation without namespaces needs Landlock {landlock.WANTED} (Linux 6.12), and this kernel {has}."
+        )
+    return _first_python(
+        lambda python: Landlock(python, cgroups), check, limits, cgroups, f"Landlock {found} and seccomp"
+    )
+
+
+def _unconfined(limits: Limits, problem: str) -> Verdict:
+    """No isolation, because of ``problem``."""
+    cgroups = Cgroups.find()
+    try:
+        found = _first_python(lambda python: Unconfined(python, cgroups), look, limits, cgroups, "none")
+    except SandboxUnavailable as error:
+        return Verdict(None, str(error))
+    whose = "a user of each session" if server_is_root() else f"this user (uid {os.getuid()})"
+    warning = (
+        f"CODE RUNS WITHOUT A SANDBOX (--allow-unsafe-code): whatever a model writes runs as {whose}, with the network "
+        f"and the files of this machine. Nothing isolates here: {problem}"
+    )
+    return replace(found, warning=warning)
+
+
+def _first_python(
+    make: Callable[[str], Backend],
+    test: Callable[[Backend, Limits], dict[str, Any]],
+    limits: Limits,
+    cgroups: Cgroups | None,
+    what: str,
+) -> Verdict:
+    """A backend with the first Python that passes the test in it."""
     problems: list[str] = []
     for python in _pythons():
-        backend = Bubblewrap(bwrap, python, options, cgroups)
+        backend = make(python)
         began = time.monotonic()
         try:
-            seen = check(backend, limits)
+            seen = test(backend, limits)
         except SandboxUnavailable as error:
-            problems.append(_advice(str(error)))
+            problems.append(str(error))
             continue
-        facts = _facts(seen, cgroups, began, f"{_first_line([bwrap, '--version'])} ({bwrap})", backend)
-        return Verdict(backend, None, facts)
+        return Verdict(backend, None, _facts(seen, cgroups, began, what, backend))
     raise SandboxUnavailable(problems[0] if problems else "no Python was found that a sandbox could use.")
 
 
 def _facts(seen: dict[str, Any], cgroups: Cgroups | None, began: float, what: str, backend: Backend) -> dict[str, str]:
-    return {
+    facts = {
         "backend": what,
         "python": ".".join(map(str, seen["python"])) + f" ({backend.python})",
         "code runs as": "a uid of each session" if server_is_root() else f"this user (uid {os.getuid()})",
         "limits": "rlimits" + (" and cgroups: " + ", ".join(cgroups.controllers) if cgroups else " (no cgroup)"),
         "start": f"{1000 * (time.monotonic() - began):.0f} ms",
     }
+    return {**facts, "lacks": backend.lacks} if backend.lacks else facts
 
 
 def _pythons() -> list[str]:

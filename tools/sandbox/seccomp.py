@@ -1,7 +1,8 @@
-"""The sandbox's system call filter: classic BPF for `bwrap --seccomp`, assembled here, so that no libseccomp is needed.
+"""The sandbox's system call filter: classic BPF, assembled here, so that no libseccomp is needed.
 
-A deny-list over everything that a namespace does not cover. Sockets are AF_UNIX only: AF_VSOCK passes a network
-namespace, and AF_ALG, AF_RXRPC and netlink have a history of kernel exploits. See seccomp(2) for the data layout.
+A deny-list over everything that the other walls do not cover, closed towards newer kernels. Sockets are AF_UNIX only,
+or TCP and UDP too in a network namespace that leads nowhere: AF_VSOCK passes a network namespace, and AF_ALG, AF_RXRPC
+and netlink have a history of kernel exploits. See seccomp(2) for the data layout.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import platform
 import struct
 from dataclasses import dataclass
 
-from .syscalls import DENIED, JUDGED, NEWEST
+from .syscalls import DENIED, JUDGED, NEIGHBOURS, NEWEST, SAME_USER
 
 # struct seccomp_data: nr at 0, arch at 4, instruction pointer at 8, six 64-bit arguments from 16.
 _NR, _ARCH, _ARGUMENTS = 0, 4, 16
@@ -21,7 +22,9 @@ KILL = 0x80000000
 ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
 
-_AF_UNIX = 1
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_TCP, _UDP = 6, 17
+_CAN_CONNECT_ANEW = 2  # a bit of SOCK_DGRAM and SOCK_RAW, not of SOCK_STREAM and SOCK_SEQPACKET
 _PR_SET_SECCOMP = 22
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 # NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
@@ -30,6 +33,24 @@ _SET_ID_BITS = 0o6000
 _CREATES = 0o100 | 0o20000000  # O_CREAT | __O_TMPFILE: only then does open(2) read its mode argument
 
 Instruction = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What lies within a sandbox's other walls, for the filter to close or to leave open.
+
+    Args:
+        internet: a network namespace of its own, in which TCP and UDP are harmless.
+        neighbours: no namespaces: the machine's processes and named sockets. There are sockets in connected pairs only.
+        same_user: those neighbours belong to the user that the code runs as, and so do files of the machine.
+    """
+
+    internet: bool = False
+    neighbours: bool = False
+    same_user: bool = False
+
+
+_NAMESPACES = Reach()
 
 
 @dataclass(frozen=True)
@@ -61,9 +82,9 @@ def _unless_equal(index: int, value: int, verdict: int) -> list[Instruction]:
     return [_argument(index), (_JUMP_EQUAL, 1, 0, value), _return(verdict), _return(ALLOW)]
 
 
-def _if_equal(index: int, values: tuple[int, ...], verdict: int) -> list[Instruction]:
+def _if_equal(index: int, values: tuple[int, ...], verdict: int, otherwise: int = ALLOW) -> list[Instruction]:
     tests = [(_JUMP_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
-    return [_argument(index), *tests, _return(ALLOW), _return(verdict)]
+    return [_argument(index), *tests, _return(otherwise), _return(verdict)]
 
 
 def _if_any_bit(index: int, bits: int, verdict: int) -> list[Instruction]:
@@ -78,12 +99,42 @@ def _no_set_id(mode: int, flags: int | None = None) -> list[Instruction]:
     return [_argument(flags), (_JUMP_ANY_BIT, 1, 0, _CREATES), _return(ALLOW), *judge]
 
 
-def _rules() -> dict[str, list[Instruction]]:
-    only_unix = _unless_equal(0, _AF_UNIX, _refuse(errno.EAFNOSUPPORT))
+def _sockets(reach: Reach) -> dict[str, list[Instruction]]:
+    refused = _refuse(errno.EAFNOSUPPORT)
+    only_unix = _unless_equal(0, _AF_UNIX, refused)
+    if reach.neighbours:
+        pairs = [*only_unix[:-1], *_if_any_bit(1, _CAN_CONNECT_ANEW, refused)]
+        return {"socket": [_return(refused)], "socketpair": pairs}
+    if not reach.internet:
+        return {"socket": only_unix, "socketpair": only_unix}
+    families = [
+        (_JUMP_EQUAL, 4, 0, _AF_INET), (_JUMP_EQUAL, 3, 0, _AF_INET6), (_JUMP_EQUAL, 1, 0, _AF_UNIX),
+        _return(refused), _return(ALLOW),
+    ]  # fmt: skip
+    # Other protocols would be loaded into the kernel for the asking.
+    protocols = _if_equal(2, (0, _TCP, _UDP), ALLOW, otherwise=_refuse(errno.EPROTONOSUPPORT))
+    return {"socket": [_argument(0), *families, *protocols], "socketpair": only_unix}
+
+
+def _neighbours() -> dict[str, list[Instruction]]:
+    """Other processes' limits and priorities: each may see to its own."""
+    own = _unless_equal(0, 0, _refuse(errno.EPERM))
+    names = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
+    return {**dict.fromkeys(names, own), "setpriority": [*own[:-1], *_unless_equal(1, 0, _refuse(errno.EPERM))]}
+
+
+def _same_user() -> dict[str, list[Instruction]]:
+    """Modes and times of files that are open may change, since only a workspace's can be opened for writing."""
+    refuse = _return(_refuse(errno.EPERM))
+    no_path = [_argument(1), (_JUMP_EQUAL, 1, 0, 0), refuse, (_LOAD, 0, 0, _ARGUMENTS + 8 + 4)]
+    rules: dict[str, list[Instruction]] = {name: [refuse] for name in ("chmod", "fchmodat", "fchmodat2")}
+    return {**rules, "utimensat": [*no_path, (_JUMP_EQUAL, 1, 0, 0), refuse, _return(ALLOW)]}
+
+
+def _rules(reach: Reach) -> dict[str, list[Instruction]]:
     missing = [_return(_refuse(errno.ENOSYS))]
-    return {
-        "socket": only_unix,
-        "socketpair": only_unix,
+    rules = {
+        **_sockets(reach),
         "clone": _if_any_bit(0, _NAMESPACE_FLAGS, _refuse(errno.EPERM)),
         "clone3": missing,  # its flags are behind a pointer; libraries fall back to clone
         "openat2": missing,  # so is its mode
@@ -99,9 +150,14 @@ def _rules() -> dict[str, list[Instruction]]:
         "open": _no_set_id(2, flags=1),
         "openat": _no_set_id(3, flags=2),
     }
+    if reach.neighbours:
+        rules |= _neighbours()
+    if reach.same_user:
+        rules |= _same_user()
+    return rules
 
 
-def program(machine: str = "") -> list[Instruction]:
+def program(machine: str = "", reach: Reach = _NAMESPACES) -> list[Instruction]:
     """The filter for ``machine`` (as `uname -m` says, this one by default). KeyError: there is no table for it."""
     architecture = ARCHITECTURES[machine or platform.machine()]
     column = architecture.column
@@ -113,11 +169,12 @@ def program(machine: str = "") -> list[Instruction]:
         (_JUMP_GREATER, 0, 1, NEWEST),  # also every x32 number (bit 30 set)
         _return(_refuse(errno.ENOSYS)),
     ]
-    for name, rule in _rules().items():
+    for name, rule in _rules(reach).items():
         number = JUDGED[name][column]
         if number is not None:
             code += [(_JUMP_EQUAL, 0, len(rule), number), *rule]
-    for numbers in DENIED.values():
+    denied = {**DENIED, **(NEIGHBOURS if reach.neighbours else {}), **(SAME_USER if reach.same_user else {})}
+    for numbers in denied.values():
         number = numbers[column]
         if number is not None:
             code += [(_JUMP_EQUAL, 0, 1, number), _return(_refuse(errno.EPERM))]
@@ -125,6 +182,6 @@ def program(machine: str = "") -> list[Instruction]:
     return code
 
 
-def assemble(machine: str = "") -> bytes:
+def assemble(machine: str = "", reach: Reach = _NAMESPACES) -> bytes:
     """The filter as an array of ``struct sock_filter``."""
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program(machine))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program(machine, reach))

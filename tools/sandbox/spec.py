@@ -8,7 +8,15 @@ from pathlib import Path
 from .identity import Identity
 
 MIB = 1 << 20
-WORKSPACE = "/workspace"  # where the session's directory is inside every sandbox
+WORKSPACE = "/workspace"  # where the session's directory is inside sandboxes with a file system of their own
+SYSTEM_FOLDERS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")  # links into /usr, mostly
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": WORKSPACE,
+    "LANG": "C.UTF-8",
+    "TMPDIR": "/tmp",
+    "TERM": "dumb",
+}
 
 
 @dataclass(frozen=True)

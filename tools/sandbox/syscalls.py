@@ -43,7 +43,21 @@ JUDGED: dict[str, Numbers] = {
     "clone": (56, 220), "clone3": (435, 435), "socket": (41, 198), "socketpair": (53, 199), "ioctl": (16, 29),
     "prctl": (157, 167), "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "open": (2, None),
     "openat": (257, 56), "openat2": (437, 437), "creat": (85, None), "mknod": (133, None), "mknodat": (259, 33),
-    "fchmodat2": (452, 452),
+    "fchmodat2": (452, 452), "prlimit64": (302, 261), "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+    "setpriority": (141, 140), "utimensat": (280, 88),
+}
+
+# Refused where a sandbox shares the machine's processes and files (see seccomp.Reach.neighbours): they tell of files or
+# reach processes that no Landlock rule is about.
+NEIGHBOURS: dict[str, Numbers] = {
+    "connect": (42, 203), "ioprio_set": (251, 30), "inotify_add_watch": (254, 27),
+}
+# Likewise, where those belong to the same user: owners, attributes and times of files by their paths.
+SAME_USER: dict[str, Numbers] = {
+    "chown": (92, None), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
+    "futimesat": (261, None), "setxattr": (188, 5), "lsetxattr": (189, 6), "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
 }
 # fmt: on
 

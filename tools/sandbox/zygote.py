@@ -9,94 +9,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import select
 import socket
 import time
 import weakref
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..errors import SandboxUnavailable
-from .backend import Backend, Sandbox, Stats
-from .cgroups import Cgroups, SessionCgroup
+from .backend import Backend, Sandbox
+from .cgroups import Cgroups
+from .embryo import Embryo, ZygoteGone
 from .identity import IDENTITIES, Identity, IdentityPool, server_is_root
+from .launch import Channels, refuse_root
 from .local import START_TIMEOUT, start_local
 from .packages import PRELOADED, Interpreter
-from .processes import Processes
 from .spec import Limits, SandboxSpec
-from .zygote_process import ZygoteGone, ZygoteProcess
+from .supervised import Supervised
+from .zygote_process import ZygoteProcess
 
-_MESSAGE = 1 << 16
 _RECYCLE_FORKS, _RECYCLE_SECONDS = 1000, 3600.0  # sessions of one zygote share hash seed and address layout
 _REFILL_AFTER = 0.02  # seconds
 _LIMITS = Limits()
-
-
-@dataclass
-class Embryo:
-    """A session's processes that wait to be claimed, or what is there before them.
-
-    Args:
-        server: message socket to pid 1 of the session.
-        identity: whom they run as; None for the server's own user.
-    """
-
-    server: socket.socket
-    control: socket.socket
-    stdout: int
-    stderr: int
-    confinement: SessionCgroup | None
-    identity: Identity | None
-    init: int = -1  # pidfds
-    program: int = -1
-
-    async def ready(self) -> None:
-        """Until they wait.
-
-        Raises:
-            ZygoteGone: nothing will come any more.
-            SandboxUnavailable: it said why it cannot go on.
-        """
-        loop = asyncio.get_running_loop()
-        while self.init < 0 or self.program < 0:  # two processes tell of them, in any order
-            try:
-                data, fds, _, _ = socket.recv_fds(self.server, _MESSAGE, 1)
-            except BlockingIOError:
-                await _readable(loop, self.server)
-                continue
-            except OSError as error:
-                raise ZygoteGone from error
-            if not data:
-                raise ZygoteGone
-            message = json.loads(data)
-            if "problem" in message:
-                raise SandboxUnavailable(f"the sandbox did not start: {message['problem']}")
-            self._note(message, fds)
-
-    def _note(self, message: dict[str, Any], fds: list[int]) -> None:
-        if "pid" in message:
-            (self.init,) = fds
-        if "ready" in message:
-            (self.program,) = fds
-
-    def close(self, timeout: float = 1.0) -> None:
-        """Let them end unclaimed. Blocks for a moment, until the groups can be removed."""
-        with suppress(OSError, ValueError):
-            while self.init < 0 or self.program < 0:  # news of them may be there unread
-                data, fds, _, _ = socket.recv_fds(self.server, _MESSAGE, 1)
-                if not data:
-                    break
-                self._note(json.loads(data), fds)
-        self.server.close()
-        self.control.close()
-        if self.init >= 0:
-            select.select([self.init], [], [], timeout)
-        for fd in (self.stdout, self.stderr, self.init, self.program):
-            if fd >= 0:
-                os.close(fd)
-        if self.confinement:
-            self.confinement.close()
 
 
 @dataclass
@@ -176,8 +109,7 @@ class Zygote(Backend):
         return self._held.process.pids() if self._held.process else []
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
-        if (server_is_root() and spec.user is None) or (spec.user is not None and spec.user.uid == 0):
-            raise SandboxUnavailable("sandboxed code must not run as uid 0: give the session a user of its own")
+        refuse_root(spec)
         for attempt in (1, 2):
             process = self._alive()
             try:
@@ -254,37 +186,28 @@ class Zygote(Backend):
                 "disk": [disk.uid, disk.gid],
                 "shown": [spec.user.uid, spec.user.gid],
             }
-        try:
-            confinement = (
-                self._cgroups.make(spec.limits if spec else _LIMITS, ("memory", "pids")) if self._cgroups else None
-            )
-        except OSError as error:
-            raise SandboxUnavailable(f"the sandbox could not be limited: {error}") from error
-        with ExitStack() as ours, ExitStack() as theirs:
-            if confinement:
-                ours.callback(confinement.close)
-            server, far_server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            control, far_control = socket.socketpair()
-            for end in (server, control):
-                ours.callback(end.close)
-            for end in (far_server, far_control):
-                theirs.callback(end.close)
+        with Channels() as channels:
+            try:
+                confinement = channels.confine(self._cgroups, spec.limits if spec else _LIMITS, ("memory", "pids"))
+            except OSError as error:
+                raise SandboxUnavailable(f"the sandbox could not be limited: {error}") from error
+            server, far_server = channels.sockets(socket.SOCK_SEQPACKET)
             server.setblocking(False)
-            control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            (stdout, far_stdout), (stderr, far_stderr) = (_pipe(ours, theirs) for _ in range(2))
             request = {
                 "user": [user.uid, user.gid] if user else None,
                 "cgroups": [str(place) for place in confinement.places] if confinement else [],
                 "mapped": mapped,
             }
+            far_control = channels.far_control.fileno()
+            passed = [far_server.fileno(), far_control, channels.far_stdout, channels.far_stderr]
             try:
-                self._alive().fork(request, [far_server.fileno(), far_control.fileno(), far_stdout, far_stderr])
+                self._alive().fork(request, passed)
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise ZygoteGone from error
             except OSError as error:
                 raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
-            ours.pop_all()
-        return Embryo(server, control, stdout, stderr, confinement, user)
+            channels.keep()
+        return Embryo(server, channels.control, channels.stdout, channels.stderr, confinement, user)
 
     def _refill(self) -> None:
         if self._held.process:  # not closed meanwhile
@@ -325,67 +248,11 @@ class Zygote(Backend):
 
 
 @dataclass
-class Forked(Processes):
-    """Args:
-    server: the socket to pid 1 of the session.
-    """
-
-    server: socket.socket
+class Forked(Supervised):
+    """The supervisor is pid 1 of the session."""
 
     def end(self) -> int:
         return os.dup(self.init)
 
     def settle(self, program_pid: int) -> None:
         """It was limited before it began."""
-
-    def complaint(self) -> str:
-        with suppress(OSError, ValueError):
-            return str(json.loads(self.server.recv(_MESSAGE)).get("problem", ""))
-        return ""
-
-    def freeze(self) -> bool:
-        return self._ask(b"freeze") is not None
-
-    def thaw(self) -> None:
-        with suppress(OSError):
-            self.server.send(b"thaw")
-
-    def stats(self) -> Stats:
-        counted = self._ask(b"stats") or {}
-        limited = super().stats()
-        return Stats(
-            limited.memory if limited.memory is not None else counted.get("memory"),
-            counted.get("processes"),
-            counted.get("cpu_seconds"),
-        )
-
-    def _ask(self, word: bytes) -> dict[str, Any] | None:
-        """Pid 1's answer, or None. Only our own code runs in it, before and after it has given up its rights."""
-        with suppress(OSError, ValueError):
-            while select.select([self.server], [], [], 0)[0]:  # answers that nobody waited for
-                if not self.server.recv(_MESSAGE):
-                    return None
-            self.server.send(word)
-            if select.select([self.server], [], [], 1.0)[0]:
-                return json.loads(self.server.recv(_MESSAGE))
-        return None
-
-    def close(self, timeout: float = 5.0) -> None:
-        super().close(timeout)
-        self.server.close()
-
-
-def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
-    end, far_end = os.pipe()
-    ours.callback(os.close, end)
-    theirs.callback(os.close, far_end)
-    return end, far_end
-
-
-async def _readable(loop: asyncio.AbstractEventLoop, end: socket.socket) -> None:
-    event = asyncio.Event()
-    loop.add_reader(end, event.set)
-    try:
-        await event.wait()
-    finally:
-        loop.remove_reader(end)

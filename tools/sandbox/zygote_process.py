@@ -17,14 +17,10 @@ from ..errors import SandboxUnavailable
 from .inside.box import PACKAGES, PREFIX
 from .packages import Interpreter
 from .program import program
-from .spec import WORKSPACE
+from .spec import ENVIRONMENT
 
 _ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": WORKSPACE,
-    "LANG": "C.UTF-8",
-    "TMPDIR": "/tmp",
-    "TERM": "dumb",
+    **ENVIRONMENT,
     # Threads are not forked, and each costs address space.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -33,10 +29,6 @@ _ENVIRONMENT = {
     "MPLCONFIGDIR": "/tmp/matplotlib",
     "PYTHONPATH": PACKAGES,  # for Pythons that code starts; the zygote's own ignores it
 }
-
-
-class ZygoteGone(Exception):
-    """The zygote has died."""
 
 
 class ZygoteProcess:

@@ -1,4 +1,4 @@
 """What runs beyond the server: inside the sandbox, or on the way into it. Standard library only, see `program.py`.
 
-Every Python since 3.9 will do. Nothing here is imported by the server.
+Every Python since 3.9 will do. The server imports nothing of it but names and the Landlock version.
 """

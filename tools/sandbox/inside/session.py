@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import select
 import signal
 import socket
 from contextlib import suppress
@@ -24,8 +22,8 @@ from typing import Any
 
 from . import kernel
 from .box import map_identity
-from .children import reaped, wake_on_child
 from .mapped import mount_mapped
+from .supervisor import Supervisor, send_to_all
 
 _NAMESPACES = (
     kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
@@ -34,7 +32,6 @@ _NAMESPACES = (
 _INSIDE_ID = 1000
 _MESSAGE = 1 << 16
 _HOSTS_PROC = "/host/proc"
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Session:
@@ -66,7 +63,8 @@ class Session:
             self.interpreter = self.get_interpreter()
             self.tell({"ready": True}, [self.interpreter])
             self.claim()
-            self.supervise()
+            Supervisor(self.server, self.interpreter, everyone, send_to_all).run()
+            os._exit(0)
         except BaseException as error:
             with suppress(OSError):
                 self.tell({"problem": f"{type(error).__name__}: {error}"})
@@ -144,42 +142,7 @@ class Session:
         self.link.close()
         kernel.filter_calls(self.program)
 
-    def supervise(self) -> None:
-        """Reap, freeze and thaw, until the interpreter or the server is gone."""
-        woken = wake_on_child()
-        poll = select.poll()
-        for fd in (self.server.fileno(), self.interpreter, woken):
-            poll.register(fd, select.POLLIN)
-        while True:
-            reaped()  # also those that ended before
-            ready = [fd for fd, _ in poll.poll()]
-            if woken in ready:
-                os.read(woken, 4096)
-            if self.interpreter in ready:
-                os._exit(0)
-            if self.server.fileno() in ready:
-                word = self.server.recv(64)
-                if not word:
-                    os._exit(0)
-                self.server.send(self.obey(word))
 
-    def obey(self, word: bytes) -> bytes:
-        if word == b"stats":
-            return json.dumps(usage()).encode()
-        with suppress(ProcessLookupError):  # all but this process, and none outside the namespace
-            os.kill(-1, signal.SIGSTOP if word == b"freeze" else signal.SIGCONT)
-        return b"{}"
-
-
-def usage() -> dict[str, float]:
-    """What all processes of this namespace use, the ended ones' time included."""
-    reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds, pages, threads = reaped.ru_utime + reaped.ru_stime, 0, 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as stat, open(f"/proc/{pid}/statm", "rb") as statm:
-            fields = stat.read().rpartition(b")")[2].split()
-            seconds += sum(map(int, fields[11:15])) / _TICKS  # its own and its reaped children's, user and system
-            threads += int(fields[17])
-            _, resident, shared = statm.read().split()[:3]
-            pages += int(resident) - int(shared)
-    return {"memory": pages * resource.getpagesize(), "processes": threads, "cpu_seconds": seconds}
+def everyone() -> list[int]:
+    """All processes of this namespace."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]

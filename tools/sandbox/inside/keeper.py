@@ -1,0 +1,85 @@
+"""Runs the interpreter of a session where there are no namespaces, and looks after what comes of it.
+
+``main([JSON])`` with ``{"server", "control": descriptors, "workspace", "filter": hex, "walls": {"read", "write",
+"devices"} or null}``. With walls, the keeper first gives up sending signals to others (`landlock.keep_signals`); the
+interpreter, its child, gives up more. So a signal of the keeper's "to all" reaches the session and nothing else, and
+the session cannot reach the keeper. Without walls (`--allow-unsafe-code`) it looks for its descendants one by one.
+
+It ends after everything else in the session, also when the server is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from . import kernel, landlock, worker
+from .supervisor import Supervisor, send_to_all
+
+_OOM_SCORE = "900"
+
+
+def main(arguments: list[str]) -> None:
+    config = json.loads(arguments[0])
+    server, control = (socket.socket(fileno=config[name]) for name in ("server", "control"))
+    kernel.become_subreaper()
+    kernel.gain_nothing()
+    kernel.set_dumpable(False)
+    if config["walls"]:
+        landlock.keep_signals()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            server.close()
+            be_interpreter(config, control)
+        finally:
+            os._exit(1)
+    control.close()
+    send = send_to_all if config["walls"] else send_one_by_one
+    Supervisor(server, os.pidfd_open(pid), descendants, send).run()
+    server.close()
+    end(send)
+
+
+def be_interpreter(config: dict, control: socket.socket) -> None:
+    kernel.die_with_parent()
+    os.setsid()
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(_OOM_SCORE)
+    os.chdir(config["workspace"])
+    loop = worker.Loop(control)
+    if config["walls"]:
+        landlock.keep_files(**config["walls"])
+        kernel.filter_calls(bytes.fromhex(config["filter"]))
+    loop.run()
+
+
+def end(send: Callable[[signal.Signals], None]) -> None:
+    """Nothing of the session is left after this."""
+    while True:
+        send(signal.SIGKILL)
+        try:
+            os.wait()  # orphans come to this process
+        except ChildProcessError:
+            return
+
+
+def descendants() -> list[int]:
+    found, waiting = [], [os.getpid()]
+    while waiting:
+        pid = waiting.pop()
+        with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+            new = list(map(int, children.read().split()))
+            found += new
+            waiting += new
+    return found
+
+
+def send_one_by_one(number: signal.Signals) -> None:
+    for pid in descendants():
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

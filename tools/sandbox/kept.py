@@ -1,0 +1,133 @@
+"""Sandboxes without namespaces: a keeper process for each (`inside/keeper.py`), with the interpreter as its child.
+
+What one lacks that has namespaces is said by the backends that are made of these. Temporary files have a directory of
+their own in $TMPDIR, of which only single files are limited.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import SandboxUnavailable
+from ..files.remove import remove_tree
+from .cgroups import Cgroups
+from .identity import Identity
+from .launch import Channels, refuse_root, spawn
+from .local import LocalSandbox, start_local
+from .program import program
+from .seccomp import Reach, assemble
+from .spec import ENVIRONMENT, SandboxSpec
+from .supervised import Supervised
+
+Walls = Mapping[str, Sequence[str]]
+
+
+async def start_kept(spec: SandboxSpec, python: str, cgroups: Cgroups | None, walls: Walls | None) -> LocalSandbox:
+    """A sandbox.
+
+    Args:
+        walls: paths that can be reached besides the workspace, as of `inside/landlock.keep_files`; None for all.
+
+    Raises:
+        SandboxUnavailable: it does not start.
+    """
+    refuse_root(spec)
+    if spec.user is None:  # the limit counts all that this user runs
+        limits = replace(spec.limits, processes=spec.limits.processes + _threads_of(os.geteuid()))
+        spec = replace(spec, limits=limits)
+    temporary = _temporary(spec.user)
+    try:
+        # In this thread: the keeper's child ends when the thread that started it does.
+        processes = _start(spec, python, cgroups, walls, temporary)
+    except OSError as error:
+        _remove(temporary)
+        raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
+    return await start_local(processes, spec)
+
+
+def _start(spec: SandboxSpec, python: str, cgroups: Cgroups | None, walls: Walls | None, temporary: Path) -> Kept:
+    workspace = str(spec.owner.mount_point if spec.owner else spec.workspace)
+    with Channels() as channels:
+        server, far_server = channels.sockets(socket.SOCK_SEQPACKET)
+        confinement = channels.confine(cgroups, spec.limits)
+        passed = [far_server.fileno(), channels.far_control.fileno()]
+        config = {
+            "server": passed[0],
+            "control": passed[1],
+            "workspace": workspace,
+            "filter": assemble(reach=Reach(neighbours=True, same_user=spec.user is None)).hex(),
+            "walls": {**walls, "write": [*walls["write"], workspace, str(temporary)]} if walls else None,
+        }
+        environment = {**ENVIRONMENT, "HOME": workspace, "TMPDIR": str(temporary)}
+        command = [python, "-I", "-c", program("keeper"), json.dumps(config)]
+        keeper = spawn(spec, command, passed, channels, environment)
+        channels.keep()
+    kept = Kept(channels.control, channels.stdout, channels.stderr, confinement, server, keeper, temporary)
+    kept.init = os.pidfd_open(keeper.pid)
+    return kept
+
+
+@dataclass
+class Kept(Supervised):
+    """``init`` is the keeper.
+
+    Args:
+        temporary: directory that goes with the sandbox.
+    """
+
+    keeper: subprocess.Popen[bytes]
+    temporary: Path
+
+    def end(self) -> int:
+        return os.dup(self.init)
+
+    def settle(self, program_pid: int) -> None:
+        self.program = os.pidfd_open(program_pid)
+        if self.confinement:
+            self.confinement.add(program_pid)
+
+    def kill(self) -> None:
+        """The keeper does it, and cannot be kept from it by what runs inside."""
+        with suppress(OSError):
+            self.server.shutdown(socket.SHUT_RDWR)
+        if self.confinement:
+            self.confinement.thaw()
+
+    def close(self, timeout: float = 5.0) -> None:
+        super().close(timeout)
+        self.keeper.kill()
+        self.keeper.wait()
+        _remove(self.temporary)
+
+
+def _temporary(user: Identity | None) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="agenthost-tmp-"))
+    if user:
+        os.chown(folder, user.uid, user.gid)
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    with suppress(OSError):
+        parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(parent, folder.name)
+        finally:
+            os.close(parent)
+
+
+def _threads_of(uid: int) -> int:
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if folder.stat().st_uid == uid:
+                count += len(os.listdir(folder / "task"))
+    return count
