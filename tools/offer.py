@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .browser.browsing import Browsing
+from .code.network import CodeNetwork
 from .code.tool import PythonTool
 from .files.ripgrep import find_ripgrep
 from .files.sets import core_file_tools, full_file_tools
@@ -28,7 +29,11 @@ class Offer:
 
 
 def default_tools(
-    verdict: Verdict | None = None, *, files: Literal["core", "full"] = "core", browsing: Browsing | None = None
+    verdict: Verdict | None = None,
+    *,
+    files: Literal["core", "full"] = "core",
+    browsing: Browsing | None = None,
+    network: CodeNetwork | None = None,
 ) -> Offer:
     """The hosted tools that work here.
 
@@ -37,6 +42,7 @@ def default_tools(
         files: ``core`` is the few file tools that the embedded model is trained on; ``full`` is for MCP clients and
             stronger models.
         browsing: where the browser tools come from, entered already; None for none.
+        network: the way out of code, likewise.
     """
     if sys.platform != "linux":
         reason = f"The code and file tools need Linux and are off on {sys.platform}."
@@ -45,8 +51,11 @@ def default_tools(
     tools: list[Tool] = []
     missing: list[str] = []
     if verdict.backend:
-        verdict.backend.warm_up()
-        tools.append(PythonTool(verdict.backend))
+        if network and not verdict.backend.networks:
+            network = None
+            missing.append(f"Code has no network: isolation by {verdict.backend.name} cannot give it one of its own.")
+        verdict.backend.warm_up(network=network is not None)
+        tools.append(PythonTool(verdict.backend, network=network))
     else:
         missing.append(f"The python tool is off: {verdict.problem}")
     if files == "full" and find_ripgrep() is None:

@@ -54,6 +54,7 @@ class Session:
         files: the workspace's directory, for tools that open paths.
         sandbox: how code of this session is isolated.
         quota: how much the workspace may hold.
+        resumed: an earlier server made it; what ran in it has ended with that one.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Session:
     quota: Quota
     created: float = field(default_factory=time.time)
     last_used: float = field(default_factory=time.time)
+    resumed: bool = False
     _resources: dict[type, Resource] = field(default_factory=dict)
     _note_use: Callable[[], None] | None = None  # tells the store, which a restarted server reads
     _noted: float = 0.0
@@ -280,7 +282,7 @@ class Sessions:
             placement = Placement(SandboxSpec(workspace, user, limits=self._limits), user, user)
             session = Session(
                 record.id, record.owner, self._ttl, Root(fd, user), placement.sandbox, self._quota,
-                created=record.created, last_used=last_used,
+                created=record.created, last_used=last_used, resumed=True,
             )  # fmt: skip
             self._add(session, _Place(home, placement, lasting=True))
 

@@ -15,7 +15,6 @@ from agenthost.tools.sandbox.backend import Sandbox
 from agenthost.tools.sandbox.cgroups import Cgroups
 from agenthost.tools.sandbox.identity import IDENTITIES, Identity, IdentityPool, server_is_root
 from agenthost.tools.sandbox.packages import own_interpreter
-from agenthost.tools.sandbox.seccomp import assemble
 from agenthost.tools.sandbox.zygote import Zygote
 
 pytestmark = [
@@ -28,7 +27,7 @@ pytestmark = [
 def zygote(monkeypatch) -> Iterator[Zygote]:
     """One that has loaded nothing, which starts at once, and the only one whose sandboxes wait for sessions."""
     monkeypatch.setattr(IDENTITIES, "_offered", [])
-    zygote = Zygote(own_interpreter(), Cgroups.find(), assemble(), ready=2, preload=())
+    zygote = Zygote(own_interpreter(), Cgroups.find(), ready=2, preload=())
     yield zygote
     zygote.close()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import os
 import stat
 from contextlib import suppress
+from itertools import islice
 
 from ..files.beneath import Root
 from ..files.walk import walk
@@ -18,8 +20,12 @@ _MOST = 10_000  # in larger workspaces nothing is reported
 State = tuple[int, int, int]  # inode, size, time of the last change in nanoseconds
 
 
+def _hidden(path: str, entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith(".")
+
+
 class Listing:
-    """The regular files of a workspace, to be compared with those at another time."""
+    """The regular files of a workspace that are not hidden, to be compared with those at another time."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
@@ -33,7 +39,9 @@ class Listing:
 
     def small(self) -> bool:
         """Whether there is so little now that looking at all of it takes no time worth a thread."""
-        return self._scan(_QUICK) is not None
+        with suppress(OSError):
+            return next(islice(walk(self._root), _QUICK, None), None) is None
+        return False
 
     async def close(self) -> None:
         """It lives as long as its session, whose descriptor it uses, and holds nothing of its own."""
@@ -41,7 +49,7 @@ class Listing:
     def _scan(self, most: int) -> dict[str, State] | None:
         files: dict[str, State] = {}
         with suppress(OSError):
-            for count, (path, entry) in enumerate(walk(self._root), start=1):
+            for count, (path, entry) in enumerate(walk(self._root, skip=_hidden), start=1):
                 if count > most:
                     return None
                 with suppress(OSError):  # gone meanwhile

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..egress.proxy import Door
 from ..sandbox.answer import Answer, Figure
 from ..sandbox.backend import Backend, Execution, Sandbox
 from ..sandbox.output import Capture, visible
 from ..sandbox.spec import SandboxSpec
+from .network import Connect
 
 Status = Literal["ok", "error", "timeout", "killed", "died", "out-of-memory", "output-limit", "disk-limit", "cpu-limit"]
 Listen = Callable[[str], Awaitable[None]]
@@ -71,6 +73,8 @@ class Interpreter:
         over_quota: says in a sentence what is too much in the workspace (more than so many times the quota), or None.
             Asked while a call runs and after it. As long as there is too much, Python can delete but not write.
         idle: what happens between calls.
+        connect: gives each new sandbox its way out to the network; None for none.
+        lost: there was one before this, whose variables are gone.
     """
 
     def __init__(
@@ -81,9 +85,13 @@ class Interpreter:
         grace: float = 2.0,
         over_quota: Callable[[int], Awaitable[str | None]] | None = None,
         idle: Idle = _IDLE,
+        connect: Connect | None = None,
+        lost: bool = False,
     ) -> None:
         self._backend = backend
-        self._spec = spec
+        self._spec = replace(spec, network=connect is not None)
+        self._connect = connect
+        self._door: Door | None = None
         self._grace = grace
         self._over_quota = over_quota
         self._idle = idle
@@ -91,7 +99,7 @@ class Interpreter:
         self._lock = asyncio.Lock()
         self._sandbox: Sandbox | None = None
         self._cells = 0
-        self._lost = False  # a loss that no outcome has reported yet
+        self._lost = lost  # a loss that no outcome has reported yet
         self._full = False  # the workspace holds too much
         self._stopping: asyncio.Task[None] | None = None
 
@@ -181,6 +189,9 @@ class Interpreter:
 
     async def _close(self) -> None:
         sandbox, self._sandbox = self._sandbox, None
+        door, self._door = self._door, None
+        if door:
+            await door.close()
         if sandbox:
             await sandbox.close()
 
@@ -198,6 +209,8 @@ class Interpreter:
             limits = replace(self._spec.limits, file_size=0) if self._full else self._spec.limits
             self._sandbox = await self._backend.create(replace(self._spec, limits=limits))
             self._cells = 0
+            if self._connect and (listener := self._sandbox.listener):
+                self._door = await self._connect(listener)
         return self._sandbox
 
     async def _outcome(

@@ -14,6 +14,7 @@ from ..spec import JsonObject, Media, Tool, ToolContext, ToolResult
 from ..workspace import Session
 from .artifacts import Listing, made
 from .interpreter import Idle, Interpreter, Listen, Outcome
+from .network import CodeNetwork
 from .residents import Residents
 from .spec import NO_OUTPUT, PYTHON, RESTARTED, STATE_KEPT, STATE_LOST, python_text, with_figures
 
@@ -29,6 +30,7 @@ class PythonTool(Tool):
         backend: how to isolate, see `sandbox.probe`.
         timeout: seconds that one call's code may run.
         idle: what happens to an interpreter between calls.
+        network: the way out of the code; None for none.
         running: how many interpreters live at a time; for one more, the one that was idle for longest is ended.
     """
 
@@ -41,11 +43,13 @@ class PythonTool(Tool):
         *,
         idle: Idle = _IDLE,
         running: int = 256,
+        network: CodeNetwork | None = None,
     ) -> None:
         self._backend = backend
         self._timeout = timeout
         self._idle = idle
         self._residents = Residents(running)
+        self._network = network
 
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
         session = context.session
@@ -88,10 +92,14 @@ class PythonTool(Tool):
                 return session.quota.excess(root, times)
             return await asyncio.to_thread(session.quota.excess, root, times)
 
+        connect = self._network.connect(session) if self._network else None
         return session.keep(
             Interpreter,
-            lambda: Interpreter(self._backend, session.sandbox, over_quota=over_quota, idle=self._idle),
-        )
+            lambda: Interpreter(
+                self._backend, session.sandbox, over_quota=over_quota, idle=self._idle, connect=connect,
+                lost=session.resumed,
+            ),
+        )  # fmt: skip
 
     def _text(self, outcome: Outcome) -> str:
         text = python_text(outcome.stdout, outcome.stderr, outcome.value, outcome.traceback)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import anyio
-from anyio.abc import ByteStream, Listener, SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import ByteStream, SocketListener, SocketStream, TaskGroup
 
 from .connect import Egress
 from .exchange import BROKEN, Exchange
 from .http import connection_pool
 
 log = logging.getLogger(__name__)
+_RETRY = 0.1  # seconds
 
 
 class Door:
@@ -30,7 +32,7 @@ class Door:
         port: of a loopback door; 0 for a unix one.
     """
 
-    def __init__(self, listener: Listener[SocketStream], egress: Egress, path: Path | None, port: int) -> None:
+    def __init__(self, listener: SocketListener, egress: Egress, path: Path | None, port: int) -> None:
         self.egress = egress
         self.port = port
         self._listener = listener
@@ -49,24 +51,36 @@ class Door:
         room = anyio.Semaphore(self.egress.policy.max_connections)
 
         async def answer(client: ByteStream) -> None:
-            async with client, room:
-                try:
+            try:
+                async with client:
                     await Exchange(client, self.egress, self._pool).serve()
-                except (*BROKEN, TimeoutError):
-                    pass  # the client went away, or fell silent
-                except Exception:
-                    log.exception("a connection through the egress proxy failed")
+            except (*BROKEN, TimeoutError):
+                pass  # the client went away, or fell silent
+            except Exception:
+                log.exception("a connection through the egress proxy failed")
+            finally:
+                room.release()
 
         try:
             async with self._listener:
                 with self._scope:
-                    await self._listener.serve(answer)
+                    async with anyio.create_task_group() as group:
+                        while True:
+                            await room.acquire()  # what waits for room waits in the kernel, without a descriptor here
+                            group.start_soon(answer, await self._accept())
         finally:
             with anyio.CancelScope(shield=True):
                 await self._pool.aclose()
             if self._path:
                 self._path.unlink(missing_ok=True)
             self._closed.set()
+
+    async def _accept(self) -> SocketStream:
+        while True:
+            try:
+                return await self._listener.accept()
+            except OSError:  # the client is gone already, or there are no descriptors just now
+                await anyio.sleep(_RETRY)
 
 
 class EgressProxy:
@@ -96,9 +110,12 @@ class EgressProxy:
 
     async def open_loopback(self, egress: Egress) -> Door:
         """A door on a free port of 127.0.0.1, open to all local programs: for those that cannot use a unix socket."""
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
-        port = listener.extra(SocketAttribute.local_port)
-        return self._open(Door(listener.listeners[0], egress, None, port))
+        listener = socket.create_server(("127.0.0.1", 0))
+        return self._open(Door(await SocketListener.from_socket(listener), egress, None, listener.getsockname()[1]))
+
+    async def open_at(self, listener: socket.socket, egress: Egress) -> Door:
+        """A door at a socket that listens already, of another network namespace for example."""
+        return self._open(Door(await SocketListener.from_socket(listener), egress, None, 0))
 
     def _open(self, door: Door) -> Door:
         if self._tasks is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class Sandbox(ABC):
     """
 
     ended: asyncio.Future[None]  # done when nothing runs inside any more
+    listener: socket.socket | None = None  # with a network: where connections to its proxy arrive, for one taker
 
     @abstractmethod
     async def exec_code(self, code: str, cell: int) -> Execution:
@@ -126,11 +128,13 @@ class Backend(ABC):
         name: as shown to users.
         python: what runs inside, by its path on the host.
         lacks: in words, what other ways have and this one has not; empty for a whole sandbox.
+        networks: a sandbox can have a network of its own.
     """
 
     name: str
     python: str
     lacks: str = ""
+    networks: bool = False
 
     @abstractmethod
     async def create(self, spec: SandboxSpec) -> Sandbox:
@@ -141,8 +145,8 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def warm_up(self) -> None:
-        """Make ready what will be needed soon, without waiting for it."""
+    def warm_up(self, network: bool = False) -> None:
+        """Make ready what will be needed soon, without waiting for it: sandboxes with a network or without."""
 
     @abstractmethod
     def close(self) -> None:

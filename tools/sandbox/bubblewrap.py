@@ -23,10 +23,10 @@ from .launch import Channels, refuse_root, spawn
 from .local import start_local
 from .processes import Processes, send_signal
 from .program import program
-from .seccomp import assemble
+from .seccomp import Reach, assemble
 from .spec import ENVIRONMENT, SYSTEM_FOLDERS, WORKSPACE, Limits, SandboxSpec
 
-_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
+_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/ssl/certs")
 _INSIDE_ID = "1000"
 _ACCOUNTS = {
     "/etc/passwd": f"user:x:{_INSIDE_ID}:{_INSIDE_ID}::{WORKSPACE}:/bin/sh\n".encode(),
@@ -50,6 +50,7 @@ class Bubblewrap(Backend):
     options: frozenset[str]
     cgroups: Cgroups | None = None
     name: str = "bubblewrap"
+    networks: bool = True
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
         refuse_root(spec)
@@ -60,7 +61,7 @@ class Bubblewrap(Backend):
             raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
         return await start_local(processes, spec)
 
-    def warm_up(self) -> None:
+    def warm_up(self, network: bool = False) -> None:
         """Nothing runs before a sandbox is wanted."""
 
     def close(self) -> None:
@@ -69,7 +70,10 @@ class Bubblewrap(Backend):
     def _start(self, spec: SandboxSpec) -> Bubblewrapped:
         with Channels() as channels:
             info, far_info = channels.pipe()
-            data = [channels.in_memory(content) for content in (assemble(), *_ACCOUNTS.values())]
+            data = [
+                channels.in_memory(content)
+                for content in (assemble(reach=Reach(internet=spec.network)), *_ACCOUNTS.values())
+            ]
             confinement = channels.confine(self.cgroups, spec.limits)
             control = channels.far_control.fileno()
             inside = [self.python, "-I", "-c", program("worker"), str(control)]

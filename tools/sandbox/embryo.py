@@ -28,6 +28,7 @@ class Embryo:
     Args:
         server: message socket to pid 1 of the session.
         identity: whom they run as; None for the server's own user.
+        network: they will have one.
     """
 
     server: socket.socket
@@ -36,6 +37,7 @@ class Embryo:
     stderr: int
     confinement: SessionCgroup | None
     identity: Identity | None
+    network: bool
     init: int = -1  # pidfds
     program: int = -1
 

@@ -40,6 +40,8 @@ async def start_kept(spec: SandboxSpec, python: str, cgroups: Cgroups | None, wa
         SandboxUnavailable: it does not start.
     """
     refuse_root(spec)
+    if spec.network:
+        raise SandboxUnavailable("there is no network here that code could have for itself")
     if spec.user is None:  # the limit counts all that this user runs
         limits = replace(spec.limits, processes=spec.limits.processes + _threads_of(os.geteuid()))
         spec = replace(spec, limits=limits)

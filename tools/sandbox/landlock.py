@@ -40,7 +40,7 @@ class Landlock(Backend):
         walls = {"read": (*_SYSTEM, str(prefix)), "write": (), "devices": _DEVICES}
         return await start_kept(spec, self.python, self.cgroups, walls)
 
-    def warm_up(self) -> None:
+    def warm_up(self, network: bool = False) -> None:
         """Nothing runs before a sandbox is wanted."""
 
     def close(self) -> None:

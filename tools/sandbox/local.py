@@ -21,7 +21,7 @@ from ..files.beneath import Root
 from .answer import Answer
 from .backend import Execution, Sandbox, Stats
 from .processes import Processes
-from .spec import MIB, SandboxSpec
+from .spec import MIB, NETWORK_ENVIRONMENT, PROXY, SandboxSpec
 
 START_TIMEOUT = 20.0  # seconds; a loaded machine starts a sandbox in well under one
 
@@ -29,6 +29,8 @@ _CHUNK = 1 << 16
 _WHOLE = 16 * MIB  # of each stream, kept for a file in the workspace
 _MESSAGES_LIMIT = 24 * MIB  # of control traffic in one execution: all figures that it may draw fit in
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+_CREDENTIALS_SPACE = socket.CMSG_SPACE(_CREDENTIALS.size)
+_DESCRIPTOR = struct.Struct("=i")
 
 
 async def start_local(processes: Processes, spec: SandboxSpec) -> LocalSandbox:
@@ -43,7 +45,7 @@ async def start_local(processes: Processes, spec: SandboxSpec) -> LocalSandbox:
         processes.close()
         raise SandboxUnavailable(f"could not watch the sandbox: {error}") from error
     try:
-        await sandbox.handshake(spec.limits.rlimits())
+        await sandbox.handshake(spec)
     except BaseException:
         await asyncio.shield(sandbox.close())
         raise
@@ -73,6 +75,7 @@ class LocalSandbox(Sandbox):
             os.close(self._end)
             raise
         self._files = Root(self._workspace, spec.disk_identity)
+        self._listens = spec.network
         processes.control.setblocking(False)
         for fd in (processes.stdout, processes.stderr):
             os.set_blocking(fd, False)
@@ -81,10 +84,11 @@ class LocalSandbox(Sandbox):
         self._loop.add_reader(processes.stderr, self._on_output, processes.stderr)
         self._loop.add_reader(self._end, self._on_end)
 
-    async def handshake(self, rlimits: dict[str, int]) -> None:
+    async def handshake(self, spec: SandboxSpec) -> None:
         execution = self._execution
+        network = {"listen": PROXY, "environment": NETWORK_ENVIRONMENT} if spec.network else {}
         with suppress(OSError):
-            await self._send({"id": execution.nonce, "rlimits": rlimits})
+            await self._send({"id": execution.nonce, "rlimits": spec.limits.rlimits(), **network})
         events = {execution.answer, self.ended}
         await asyncio.wait(events, timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         if not execution.answer.done() or not self.program_pid:
@@ -159,6 +163,8 @@ class LocalSandbox(Sandbox):
             self._loop.remove_reader(fd)
         os.close(self._end)
         os.close(self._workspace)
+        if self.listener:
+            self.listener.close()
         if not self.ended.done():
             self.ended.set_result(None)
         await asyncio.to_thread(self._processes.close)
@@ -196,7 +202,7 @@ class LocalSandbox(Sandbox):
 
     def _on_control(self) -> None:
         try:
-            data, ancillary, _, _ = self._processes.control.recvmsg(_CHUNK, socket.CMSG_SPACE(_CREDENTIALS.size))
+            data, ancillary, _, _ = self._processes.control.recvmsg(_CHUNK, _CREDENTIALS_SPACE + self._room())
         except BlockingIOError:
             return
         except OSError:
@@ -211,11 +217,17 @@ class LocalSandbox(Sandbox):
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     self.program_pid = _CREDENTIALS.unpack(content)[0]
+                elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    self.listener = socket.socket(fileno=_DESCRIPTOR.unpack(content)[0])
         self._buffer += data
         if b"\n" in data:
             *lines, self._buffer = self._buffer.split(b"\n")
             for line in lines:
                 self._on_message(line)
+
+    def _room(self) -> int:
+        """For the listener, which comes with the first message; later ones bring no descriptors in."""
+        return socket.CMSG_SPACE(_DESCRIPTOR.size) if self._listens and not self.program_pid else 0
 
     def _on_message(self, line: bytearray) -> None:
         try:

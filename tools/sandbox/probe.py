@@ -22,7 +22,7 @@ from .identity import server_is_root
 from .inside import landlock
 from .landlock import Landlock
 from .packages import own_interpreter
-from .seccomp import ARCHITECTURES, assemble
+from .seccomp import ARCHITECTURES
 from .spec import Limits
 from .unconfined import Unconfined
 from .zygote import Zygote
@@ -94,14 +94,14 @@ def _probe(limits: Limits, names: Sequence[str]) -> Verdict:
 def _zygote(limits: Limits, cgroups: Cgroups | None) -> Verdict:
     """Try one that has loaded nothing, which is quick; the real one differs in that only."""
     interpreter = own_interpreter()
-    trial = Zygote(interpreter, cgroups, assemble(), ready=0, preload=())
+    trial = Zygote(interpreter, cgroups, ready=0, preload=())
     began = time.monotonic()
     try:
         seen = check(trial, limits)
     finally:
         trial.close()
     facts = _facts(seen, cgroups, began, f"zygote ({', '.join(interpreter.names) or 'standard library only'})", trial)
-    return Verdict(Zygote(interpreter, cgroups, assemble()), None, facts)
+    return Verdict(Zygote(interpreter, cgroups), None, facts)
 
 
 def _bubblewrap(limits: Limits, cgroups: Cgroups | None) -> Verdict:

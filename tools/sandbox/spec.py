@@ -17,6 +17,15 @@ ENVIRONMENT = {
     "TMPDIR": "/tmp",
     "TERM": "dumb",
 }
+PROXY = ("127.0.0.1", 3128)
+# With a network: what programs need to find the proxy, and pip to install where it may.
+NETWORK_ENVIRONMENT = {
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), f"http://{PROXY[0]}:{PROXY[1]}"),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1"),
+    **dict.fromkeys(
+        ("PIP_USER", "PIP_BREAK_SYSTEM_PACKAGES", "PIP_NO_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK"), "1"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -69,12 +78,15 @@ class SandboxSpec:
         workspace: host directory that appears as /workspace, writable.
         user: host identity that everything inside runs as; None for the server's own. Never uid 0.
         owner: set when the workspace must be shown as ``user``'s by an id-mapped mount, which only root can make.
+        network: TCP and UDP within the sandbox, where a proxy listens at `PROXY` (see `Sandbox.listener`) and nothing
+            else does. Only for backends with networks.
     """
 
     workspace: Path
     user: Identity | None
     owner: MappedOwner | None = None
     limits: Limits = Limits()
+    network: bool = False
 
     @property
     def disk_identity(self) -> Identity | None:

@@ -30,7 +30,7 @@ class Unconfined(Backend):
     async def create(self, spec: SandboxSpec) -> Sandbox:
         return await start_kept(spec, self.python, self.cgroups, walls=None)
 
-    def warm_up(self) -> None:
+    def warm_up(self, network: bool = False) -> None:
         """Nothing runs before a session wants it."""
 
     def close(self) -> None:

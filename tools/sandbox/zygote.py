@@ -23,6 +23,7 @@ from .identity import IDENTITIES, Identity, IdentityPool, server_is_root
 from .launch import Channels, refuse_root
 from .local import START_TIMEOUT, start_local
 from .packages import PRELOADED, Interpreter
+from .seccomp import Reach, assemble
 from .spec import Limits, SandboxSpec
 from .supervised import Supervised
 from .zygote_process import ZygoteProcess
@@ -59,19 +60,18 @@ class Zygote(Backend):
     Args:
         interpreter: the Python inside.
         cgroups: limits for all processes of a session together, where this process may set them.
-        filter: the system call filter.
         ready: how many sandboxes wait for their session.
         preload: modules that every sandbox has loaded.
         identities: where sessions get their users.
     """
 
     name = "zygote"
+    networks = True
 
     def __init__(
         self,
         interpreter: Interpreter,
         cgroups: Cgroups | None,
-        filter: bytes,
         *,
         ready: int = 2,
         preload: tuple[str, ...] = PRELOADED,
@@ -82,11 +82,14 @@ class Zygote(Backend):
         self._cgroups = cgroups
         self._wanted = ready
         self._identities = identities
-        self._make = lambda: ZygoteProcess(interpreter, filter, preload)
+        self._network = False  # whether the sandboxes that wait have one
+        filters = assemble(), assemble(reach=Reach(internet=True))
+        self._make = lambda: ZygoteProcess(interpreter, filters, preload)
         self._held = _Held(identities)
         self._let_go = weakref.finalize(self, self._held.let_go)  # also when the server's process ends in good order
 
-    def warm_up(self) -> None:
+    def warm_up(self, network: bool = False) -> None:
+        self._network = network
         with suppress(SandboxUnavailable, ZygoteGone):  # the next `create` says why
             self._alive()
             self._fill()
@@ -161,16 +164,16 @@ class Zygote(Backend):
     def _take(self, spec: SandboxSpec) -> Embryo:
         """One that waits for this user, or a new one."""
         waiting = self._held.waiting.get(spec.user) if spec.owner is None else None
-        if waiting:
+        if waiting and waiting[0].network == spec.network:
             embryo = waiting.pop(0)
             if embryo.identity:
                 self._identities.used(embryo.identity)
             if embryo.confinement and spec.limits != _LIMITS:
                 embryo.confinement.limit(spec.limits)
             return embryo
-        return self._new(spec.user, spec)
+        return self._new(spec.user, spec.network, spec)
 
-    def _new(self, user: Identity | None, spec: SandboxSpec | None = None) -> Embryo:
+    def _new(self, user: Identity | None, network: bool, spec: SandboxSpec | None = None) -> Embryo:
         """Ask the zygote for one.
 
         Raises:
@@ -197,6 +200,7 @@ class Zygote(Backend):
                 "user": [user.uid, user.gid] if user else None,
                 "cgroups": [str(place) for place in confinement.places] if confinement else [],
                 "mapped": mapped,
+                "network": network,
             }
             far_control = channels.far_control.fileno()
             passed = [far_server.fileno(), far_control, channels.far_stdout, channels.far_stderr]
@@ -207,7 +211,7 @@ class Zygote(Backend):
             except OSError as error:
                 raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
             channels.keep()
-        return Embryo(server, channels.control, channels.stdout, channels.stderr, confinement, user)
+        return Embryo(server, channels.control, channels.stdout, channels.stderr, confinement, user, network)
 
     def _refill(self) -> None:
         if self._held.process:  # not closed meanwhile
@@ -219,7 +223,7 @@ class Zygote(Backend):
             while sum(map(len, self._held.waiting.values())) < self._wanted:
                 identity = self._identities.reserve() if server_is_root() else None
                 try:
-                    embryo = self._new(identity)
+                    embryo = self._new(identity, self._network)
                 except BaseException:
                     if identity:
                         self._identities.give_back(identity)

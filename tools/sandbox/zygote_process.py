@@ -38,7 +38,7 @@ class ZygoteProcess:
         SandboxUnavailable: it cannot be started.
     """
 
-    def __init__(self, interpreter: Interpreter, filter: bytes, preload: tuple[str, ...]) -> None:
+    def __init__(self, interpreter: Interpreter, filters: tuple[bytes, bytes], preload: tuple[str, ...]) -> None:
         self.born = time.monotonic()
         self.forks = 0
         self._loaded = False
@@ -54,7 +54,7 @@ class ZygoteProcess:
             "packages": interpreter.packages,
             "environment": environment,
             "preload": preload,
-            "filter": filter.hex(),
+            "filters": [one.hex() for one in filters],
             "socket": far.fileno(),
         }
         command = [sys.executable, "-I", "-S", "-c", program("box"), program("zygote"), json.dumps(config)]

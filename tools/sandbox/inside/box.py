@@ -19,7 +19,7 @@ from . import kernel
 _READ_ONLY = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _COPIED = ("etc/ld.so.cache", "etc/localtime")
-_SHARED = ("etc/alternatives", "etc/fonts")
+_SHARED = ("etc/alternatives", "etc/fonts", "etc/ssl/certs")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _STREAMS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _INSIDE_ID = 1000

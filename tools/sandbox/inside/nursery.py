@@ -1,7 +1,7 @@
 """The Python with the heavy packages loaded: forks interpreters into the namespaces that pid 1 of a session has made.
 
-A birth is a JSON message ``{"cgroups": [path, ...], "user": bool}`` and five descriptors: a pidfd of pid 1, the link to
-it, and the interpreter's control socket, stdout and stderr.
+A birth is a JSON message ``{"cgroups": [path, ...], "user": bool, "network": bool}`` and five descriptors: a pidfd of
+pid 1, the link to it, and the interpreter's control socket, stdout and stderr.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import select
 import socket
 import sys
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import kernel, worker
 from .box import PACKAGES
@@ -30,7 +30,14 @@ _INSIDE_ID = 1000
 _MESSAGE = 1 << 16
 
 
-def main(names: list[str], births: socket.socket, program: bytes, server: socket.socket) -> None:
+class Filters(NamedTuple):
+    """System call filters: for sessions without a network, and for those with one."""
+
+    none: bytes
+    network: bytes
+
+
+def main(names: list[str], births: socket.socket, filters: Filters, server: socket.socket) -> None:
     """Load, tell the server, and serve until the zygote and all who wait are gone."""
     sys.path.append(PACKAGES)
     preload(names)
@@ -41,7 +48,7 @@ def main(names: list[str], births: socket.socket, program: bytes, server: socket
     gc.freeze()
     server.send(b"loaded")
     server.close()
-    serve(births, program)
+    serve(births, filters)
 
 
 def preload(names: list[str]) -> None:
@@ -59,7 +66,7 @@ def preload(names: list[str]) -> None:
                 pyplot.close("all")
 
 
-def serve(births: socket.socket, program: bytes) -> None:
+def serve(births: socket.socket, filters: Filters) -> None:
     own = os.open("proc/self/ns/pid", os.O_RDONLY)
     woken = wake_on_child()
     poll = select.poll()
@@ -81,13 +88,13 @@ def serve(births: socket.socket, program: bytes) -> None:
                 births.close()
                 os.close(own)
                 forget_children(woken)
-                be_born(json.loads(message), fds, program)
+                be_born(json.loads(message), fds, filters)
         kernel.join(own, kernel.CLONE_NEWPID)
         for fd in fds:
             os.close(fd)
 
 
-def be_born(birth: dict[str, Any], fds: list[int], program: bytes) -> None:
+def be_born(birth: dict[str, Any], fds: list[int], filters: Filters) -> None:
     """Become the interpreter of a session. Never returns."""
     pid_1, link, control, stdout, stderr = fds
     try:
@@ -113,7 +120,7 @@ def be_born(birth: dict[str, Any], fds: list[int], program: bytes) -> None:
         kernel.gain_nothing()
         kernel.give_up_capabilities()
         kernel.set_dumpable(True)
-        kernel.filter_calls(program)
+        kernel.filter_calls(filters.network if birth["network"] else filters.none)
         parent = socket.socket(fileno=link)
         socket.send_fds(parent, [b"set up"], [os.pidfd_open(os.getpid())])
         if parent.recv(8) == b"go":

@@ -23,6 +23,7 @@ from typing import Any
 from . import kernel
 from .box import map_identity
 from .mapped import mount_mapped
+from .nursery import Filters
 from .supervisor import Supervisor, send_to_all
 
 _NAMESPACES = (
@@ -37,18 +38,19 @@ _HOSTS_PROC = "/host/proc"
 class Session:
     """
     Args:
-        request: ``{"user": [uid, gid] or null, "cgroups": [path, ...], "mapped": {...} or null}``.
+        request: ``{"user": [uid, gid] or null, "cgroups": [path, ...], "mapped": {...} or null, "network":
+            bool}``.
         fds: message socket to the server; control socket, stdout and stderr of the interpreter.
         births: message socket to the nursery.
-        program: the system call filter.
+        filters: of system calls.
     """
 
-    def __init__(self, request: dict[str, Any], fds: list[int], births: socket.socket, program: bytes) -> None:
+    def __init__(self, request: dict[str, Any], fds: list[int], births: socket.socket, filters: Filters) -> None:
         server, *self.streams = fds
         self.request = request
         self.server = socket.socket(fileno=server)
         self.births = births
-        self.program = program
+        self.filters = filters
 
     def begin(self) -> None:
         """Never returns."""
@@ -101,12 +103,18 @@ class Session:
         kernel.attach(kernel.clone_tree("/box", recursive=True), "/box")
         kernel.mount("proc", "/box/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         kernel.bind("/box/proc/sys", "/box/proc/sys", kernel.ATTR_RDONLY)
+        if self.request["network"]:
+            kernel.bring_up_loopback()
         kernel.gain_nothing()
 
     def get_interpreter(self) -> int:
         """A pidfd of it. When there is no nursery any more, end in silence: the server then asks a new zygote."""
         self.link, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        birth = {"cgroups": self.request["cgroups"], "user": self.request["user"] is not None}
+        birth = {
+            "cgroups": self.request["cgroups"],
+            "user": self.request["user"] is not None,
+            "network": self.request["network"],
+        }
         fds = [os.pidfd_open(os.getpid()), far.fileno(), *self.streams]
         try:
             socket.send_fds(self.births, [json.dumps(birth).encode()], fds)
@@ -140,7 +148,7 @@ class Session:
         kernel.set_dumpable(False)  # the session's code must not write to this process's memory
         self.link.send(b"go")
         self.link.close()
-        kernel.filter_calls(self.program)
+        kernel.filter_calls(self.filters.none)
 
 
 def everyone() -> list[int]:

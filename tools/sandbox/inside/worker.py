@@ -1,6 +1,7 @@
 """The interpreter inside the sandbox: reads cells from its control socket, runs them in one `__main__`, reports.
 
-The first line it reads is ``{"id", "rlimits"}``, each further line ``{"id", "cell", "code"}`` or ``{"id", "command"}``.
+The first line it reads is ``{"id", "rlimits"}``, with ``"listen"`` and ``"environment"`` where there is a network: then
+a listening socket goes along with the answer. Each further line is ``{"id", "cell", "code"}`` or ``{"id", "command"}``.
 Each is answered by ``{"id", "value", "traceback", "figures"}`` or ``{"id", "exit_status", "traceback"}``, where ``id``
 is the caller's nonce. stdout and stderr are plain descriptors, so that what child processes print is caught too.
 
@@ -11,15 +12,18 @@ first cell, and the host treats every answer as untrusted.
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import linecache
 import os
 import resource
 import signal
+import site
 import socket
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -39,6 +43,7 @@ class Loop:
         self.pid = _getpid()
         self.busy = False
         self.workspace = ""
+        self.before_cell: Callable[[], None] = lambda: None
         self.stdout: TextIO = sys.stdout
         self.stderr: TextIO = sys.stderr
         self.main = types.ModuleType("__main__")
@@ -53,9 +58,13 @@ class Loop:
     def run(self) -> None:
         first = _loads(self.reader.readline())
         self.prepare(first["rlimits"])
-        self.send({"id": first["id"]})
+        listeners = [self.prepare_network(first["listen"], first["environment"])] if "listen" in first else []
+        socket.send_fds(self.control, [line_of({"id": first["id"]})], [end.fileno() for end in listeners])
+        for end in listeners:
+            end.close()
         for line in self.reader:
             request = _loads(line)
+            self.before_cell()
             _signal(_SIGINT, self.on_interrupt)
             try:
                 answer = self.command(request["command"]) if "command" in request else self.cell(request)
@@ -87,8 +96,15 @@ class Loop:
         sys.path.insert(0, self.workspace)
         sys.argv = [""]
 
+    def prepare_network(self, address: list[Any], environment: dict[str, str]) -> socket.socket:
+        """What programs need to know of the proxy, what pip installs can be imported, and the proxy's ear."""
+        os.environ.update(environment)
+        sys.path.append(site.getusersitepackages())
+        self.before_cell = importlib.invalidate_caches
+        return socket.create_server(tuple(address), backlog=128)
+
     def send(self, message: dict[str, object]) -> None:
-        self.control.sendall(_dumps(message).encode() + b"\n")
+        self.control.sendall(line_of(message))
 
     def on_interrupt(self, number: int, frame: types.FrameType | None) -> None:
         if self.busy:
@@ -148,6 +164,10 @@ class Loop:
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
         self.flush()
+
+
+def line_of(message: dict[str, object]) -> bytes:
+    return _dumps(message).encode() + b"\n"
 
 
 def text_stream(number: int) -> TextIO:

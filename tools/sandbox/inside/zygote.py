@@ -19,6 +19,7 @@ import sys
 
 from . import kernel, nursery
 from .children import forget_children, reaped, wake_on_child
+from .nursery import Filters
 from .session import Session
 
 _MESSAGE = 1 << 16
@@ -28,19 +29,19 @@ def main(arguments: list[str]) -> None:
     config = json.loads(arguments[-1])
     sys.dont_write_bytecode = True
     requests = socket.socket(fileno=config["socket"])
-    program = bytes.fromhex(config["filter"])
+    filters = Filters(*map(bytes.fromhex, config["filters"]))
     births, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     loader = os.fork()
     if loader == 0:
         births.close()
-        nursery.main(config["preload"], far, program, requests)
+        nursery.main(config["preload"], far, filters, requests)
         return
     far.close()
     kernel.become_subreaper()
-    serve(requests, births, program, loader)
+    serve(requests, births, filters, loader)
 
 
-def serve(requests: socket.socket, births: socket.socket, program: bytes, loader: int) -> None:
+def serve(requests: socket.socket, births: socket.socket, filters: Filters, loader: int) -> None:
     woken = wake_on_child()
     poll = select.poll()
     poll.register(requests, select.POLLIN)
@@ -59,6 +60,6 @@ def serve(requests: socket.socket, births: socket.socket, program: bytes, loader
         if os.fork() == 0:
             requests.close()
             forget_children(woken)
-            Session(json.loads(message), fds, births, program).begin()
+            Session(json.loads(message), fds, births, filters).begin()
         for fd in fds:
             os.close(fd)
