@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from ..engine import AsyncEngine
+from ..tools import Sessions
+from ..tools.files.usage import Quota
 from . import operations
 from .anthropic import messages
 from .anthropic.schemas import CountRequest, MessagesRequest
@@ -59,7 +61,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     )
 
     served.cache_per_owner = config.prefix_cache_per_key
-    hands = hands or Hands(browser=config.browsing)
+    hands = hands or Hands(_sessions(config), config.browsing, config.sandbox)
     metrics = Metrics(served.names[0], served.transcript, hands)
     kept = State(
         Path(config.state_dir) if config.state_dir else None,
@@ -81,7 +83,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         served.engine.watcher, hands.on_call = metrics, metrics.called
-        async with served, hands, kept, external, responses, mcp.running():
+        async with served, kept, hands, external, responses, mcp.running():
             yield
 
     app = FastAPI(title="agenthost", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -127,3 +129,11 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     app.add_middleware(Measured, metrics=metrics)
     app.add_middleware(RequestIds)
     return app
+
+
+def _sessions(config: ServerConfig) -> Sessions:
+    return Sessions(
+        Path(config.state_dir) / "workspaces" if config.state_dir else None,
+        quota=Quota(bytes=config.workspace_bytes, entries=config.workspace_files),
+        per_owner=config.sessions_per_key,
+    )

@@ -86,6 +86,9 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--requests-per-minute", type=int, metavar="N")
     limits.add_argument("--concurrent-requests", type=int, metavar="N")
     limits.add_argument("--stored-bytes", type=int, metavar="N", help="of uploaded files")
+    limits.add_argument("--sessions-per-key", type=int, metavar="N", help="workspaces at a time (default 1000)")
+    limits.add_argument("--workspace-bytes", type=int, metavar="N", help="that a workspace holds (default 1 GiB)")
+    limits.add_argument("--workspace-files", type=int, metavar="N", help="that a workspace holds (default 50000)")
     limits.add_argument(
         "--prefix-cache-per-key",
         action="store_true",
@@ -97,7 +100,11 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )
     limits.add_argument("--drain-seconds", type=int, metavar="S", help="for what runs at SIGTERM (default 30)")
     state = parser.add_argument_group("what is kept")
-    state.add_argument("--state-dir", metavar="DIR", help="database and files (default ~/.local/state/agenthost)")
+    state.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="database, files, workspaces (default ~/.local/state/agenthost; root: /var/lib/agenthost)",
+    )
     state.add_argument("--store-url", metavar="URL", help="another database: postgresql+psycopg://user@host/name")
     state.add_argument(
         "--retention-days", type=float, metavar="N", help="of stored responses (default 30, 0: for ever)"
@@ -117,6 +124,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )
     _engine(parser)
     _browser(parser)
+    _sandbox(parser)
     _external(parser).add_argument(
         "--mcp-allow-host", nargs="+", metavar="HOST[:PORT]",
         help="requests may name MCP servers there although it is not on the public internet",
@@ -150,6 +158,19 @@ def _agent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-steps", type=int, metavar="N", help="give up after N turns of the model (default 24)")
     _engine(parser)
     _browser(parser)
+    _sandbox(parser)
+
+
+def _sandbox(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("code")
+    group.add_argument(
+        "--sandbox-allow-hosts", nargs="+", metavar="HOST[:PORT]",
+        help="code may reach these by HTTP(S), such as pypi.org and files.pythonhosted.org (default: no network)",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-unsafe-code", action="store_true",
+        help="where no sandbox works, run code WITHOUT one; only on a machine of your own",
+    )  # fmt: skip
 
 
 def _browser(parser: argparse.ArgumentParser) -> None:
@@ -182,6 +203,7 @@ def _mcp(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--model", metavar="M", help="behind the agent tool (default: pocket, the embedded model)")
     _engine(parser)
+    _sandbox(parser)
 
 
 def _external(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -10,17 +10,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ..engine import EngineConfig
 from ..tools.browser.config import BrowserConfig
+from ..tools.sandbox.config import SandboxConfig
+from ..tools.sandbox.identity import server_is_root
 from .external.config import ExternalConfig
 from .http.names import is_loopback
 from .settings import (
     BROWSER_SETTINGS,
     ENGINE_SETTINGS,
     EXTERNAL_SETTINGS,
+    SANDBOX_SETTINGS,
     ConfigError,
     browser_config,
     engine_config,
     external_config,
     gather,
+    sandbox_config,
 )
 
 
@@ -33,8 +37,8 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
 class ServerConfig(BaseModel):
-    """What to serve, where, and to whom. Settings of the engine and the browser are fields of their configurations, by
-    the same names.
+    """What to serve, where, and to whom. Settings of the engine, the browser and the sandboxes are fields of their
+    configurations, by the same names.
 
     Attributes:
         host, port: where to listen.
@@ -43,6 +47,8 @@ class ServerConfig(BaseModel):
             only.
         api_key_file: further keys, as digests with names and limits, see http/keys.py.
         requests_per_minute, concurrent_requests, stored_bytes: of each key that has no limit of its own; 0 is any.
+        sessions_per_key: workspaces that one key may have at a time; without keys, that all callers have together.
+        workspace_bytes, workspace_files: what each of them may hold.
         prefix_cache_per_key: keys share no cached prefixes, since timing and cached_tokens show what is cached.
         allowed_hosts: further Host header names; ``*`` for any.
         allowed_origins: web origins whose pages may call.
@@ -50,7 +56,7 @@ class ServerConfig(BaseModel):
         sse_keep_alive_interval: seconds without an event after which a stream gets a comment; 0 for never.
         drain_seconds: how long requests may go on when the server is told to stop.
         audit_log: a file for a line about every call of a hosted tool.
-        state_dir: where responses, conversations and files are kept; None for a temporary place.
+        state_dir: where responses, conversations, files and workspaces are kept; None for a temporary place.
         store_url: a database's URL instead of an SQLite file in ``state_dir``.
         retention_days: after how many days responses go; 0 keeps them.
         chat_template: a file with a chat template, or the template itself.
@@ -63,6 +69,7 @@ class ServerConfig(BaseModel):
         conformance_fixtures: serve at ``/mcp`` what MCP's conformance suite calls, instead of the tools.
         engine: the engine's configuration.
         browsing: the browser tools' configuration.
+        sandbox: how code may run.
         external: external MCP servers and who may use them.
     """
 
@@ -76,6 +83,9 @@ class ServerConfig(BaseModel):
     requests_per_minute: Annotated[int, Field(ge=0)] = 0
     concurrent_requests: Annotated[int, Field(ge=0)] = 0
     stored_bytes: Annotated[int, Field(ge=0)] = 0
+    sessions_per_key: Annotated[int, Field(ge=1)] = 1000
+    workspace_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
+    workspace_files: Annotated[int, Field(ge=100)] = 50_000
     prefix_cache_per_key: bool = False
     allowed_hosts: Words = ()
     allowed_origins: Words = ()
@@ -97,6 +107,7 @@ class ServerConfig(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     engine: EngineConfig = EngineConfig()
     browsing: BrowserConfig = BrowserConfig()
+    sandbox: SandboxConfig = SandboxConfig()
     external: ExternalConfig = ExternalConfig()
 
     @model_validator(mode="after")
@@ -117,15 +128,18 @@ class ServerConfig(BaseModel):
 
         Raises :class:`ConfigError`.
         """
-        own = set(cls.model_fields) - {"engine", "browsing", "external"}
-        settings = gather(flags, environment, own | ENGINE_SETTINGS | BROWSER_SETTINGS | EXTERNAL_SETTINGS)
+        parts = ("engine", "browsing", "sandbox", "external")
+        own = set(cls.model_fields) - set(parts)
+        known = own | ENGINE_SETTINGS | BROWSER_SETTINGS | SANDBOX_SETTINGS | EXTERNAL_SETTINGS
+        settings = gather(flags, environment, known)
         settings.setdefault("state_dir", _state_dir(environment))
-        parts = {
-            "engine": engine_config(settings), "browsing": browser_config(settings),
-            "external": external_config(settings, environment),
-        }  # fmt: skip
+        configured = (
+            engine_config(settings), browser_config(settings), sandbox_config(settings),
+            external_config(settings, environment),
+        )  # fmt: skip
+        values = {name: value for name, value in settings.items() if name in own}
         try:
-            return cls(**parts, **{name: value for name, value in settings.items() if name in own})
+            return cls(**values, **dict(zip(parts, configured, strict=True)))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "configuration"
@@ -133,6 +147,11 @@ class ServerConfig(BaseModel):
 
 
 def _state_dir(environment: Mapping[str, str]) -> str:
-    """Where programs keep what must outlive them, by the XDG specification."""
+    """Where programs keep what must outlive them, by the XDG specification; root's where the system's programs do.
+
+    A root server's workspaces are used by other users, who may not pass its home.
+    """
+    if server_is_root() and "XDG_STATE_HOME" not in environment:
+        return "/var/lib/agenthost"
     base = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "~", ".local", "state")
     return os.path.join(os.path.expanduser(base), "agenthost")

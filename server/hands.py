@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from ..tools import Browsing, Offer, Registry, Sessions, default_tools, probe
+from ..tools import Browsing, Offer, Registry, Sessions, WorkspaceError, default_tools, probe
 from ..tools.browser.config import BrowserConfig
+from ..tools.code.network import CodeNetwork
 from ..tools.sandbox.backend import Backend
+from ..tools.sandbox.config import SandboxConfig
+from .served import ServedModel
 
+log = logging.getLogger("agenthost")
 Files = Literal["core", "full"]
 OnCall = Callable[[str, str, float], None]
 
+EMBEDDED = "pocket"
+_CONTEXT_FOR_ALL = 16_384  # tokens
 _EXPIRY_INTERVAL = 30.0  # seconds between two looks for sessions whose time is over
 
 # What the embedded model is trained on; a small model is confused by more.
@@ -28,20 +35,30 @@ class Hands:
     """Use it as an async context manager. It looks for the tools in the background, which starts a sandbox once.
 
     Args:
-        sessions: not yet entered.
+        sessions: not yet entered. Where their root cannot be used, workspaces are temporary.
         browser: how the browser tools are set up.
+        sandbox: how code may run.
 
     Attributes:
         on_call: told of every call that is done: the tool, ``ok`` or ``error``, seconds.
+        warning: what an operator must know of how code runs; None when all is well, or not known yet.
 
     Raises when entered:
         BrowserUnavailable: they cannot be.
     """
 
-    def __init__(self, sessions: Sessions | None = None, browser: BrowserConfig | None = None) -> None:
-        self.sessions = sessions or Sessions()
-        self._browsing = Browsing(browser or BrowserConfig())
+    def __init__(
+        self,
+        sessions: Sessions | None = None,
+        browser: BrowserConfig | None = None,
+        sandbox: SandboxConfig | None = None,
+    ) -> None:
+        self.sessions = Sessions() if sessions is None else sessions  # an empty one is false
+        browser, self._sandbox = browser or BrowserConfig(), sandbox or SandboxConfig()
+        self._browsing = Browsing(browser)
+        self._network = CodeNetwork.of(self._sandbox, browser.allow_host)
         self.on_call: OnCall | None = None
+        self.warning: str | None = None
         self._stack = AsyncExitStack()
         self._backend: Backend | None = None
         self._looking: asyncio.Task[dict[Files, Offer]] | None = None
@@ -50,7 +67,9 @@ class Hands:
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._browsing)  # before the sessions, so that it is left after them
         try:
-            await self._stack.enter_async_context(self.sessions)
+            if self._network:
+                await self._stack.enter_async_context(self._network)
+            await self._enter_sessions()
         except BaseException:
             await self._stack.aclose()
             raise
@@ -72,19 +91,47 @@ class Hands:
             if self._backend is not None:
                 await asyncio.to_thread(self._backend.close)
 
+    @property
+    def network_policy(self) -> dict[str, Any]:
+        """What code may reach, as OpenAI's containers say it."""
+        hosts = self._sandbox.sandbox_allow_hosts
+        return {"type": "allowlist", "allowed_domains": list(hosts)} if hosts else {"type": "disabled"}
+
     async def offer(self, files: Files = "core") -> Offer:
         """The tools that work on this machine, with few or all file tools, see `default_tools`."""
         if self._looking is None:
             raise RuntimeError("enter Hands with `async with` before asking for its tools")
         return (await asyncio.shield(self._looking))[files]
 
+    async def offer_for(self, served: ServedModel) -> Offer:
+        """The tools among which a request to this model may choose.
+
+        All file tools need some thousand tokens to describe; a small context, and the embedded model, get the few.
+
+        Raises :class:`NotReady`.
+        """
+        _, info = served.now()
+        few = served.config.model == EMBEDDED or info.max_model_len < _CONTEXT_FOR_ALL
+        return await self.offer("core" if few else "full")
+
     def _look(self) -> dict[Files, Offer]:
-        verdict = probe()
-        self._backend = verdict.backend
+        verdict = probe(allow_unsafe=self._sandbox.allow_unsafe_code)
+        self._backend, self.warning = verdict.backend, verdict.warning
+        if self.warning:
+            log.warning(self.warning)
+        sizes: tuple[Files, ...] = ("core", "full")
         return {
-            "core": default_tools(verdict, browsing=self._browsing),
-            "full": default_tools(verdict, files="full", browsing=self._browsing),
+            files: default_tools(verdict, files=files, browsing=self._browsing, network=self._network)
+            for files in sizes
         }
+
+    async def _enter_sessions(self) -> None:
+        try:
+            await self._stack.enter_async_context(self.sessions)
+        except WorkspaceError as error:
+            log.warning("workspaces go when this server ends: %s", error)
+            self.sessions = self.sessions.temporary()
+            await self._stack.enter_async_context(self.sessions)
 
     async def _expire(self) -> None:
         while True:
@@ -94,6 +141,6 @@ class Hands:
 
 def for_model(registry: Registry, model: str) -> Registry:
     """The tools that ``model`` can handle: all, or for the embedded one those it knows."""
-    if model != "pocket":
+    if model != EMBEDDED:
         return registry
     return Registry.of(registry.tools[name] for name in _COMPACT if name in registry.tools)

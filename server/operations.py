@@ -51,11 +51,16 @@ class DetokenizeRequest(BaseModel):
 @router.get("/ready")
 @router.get("/ping")
 async def health(request: Request) -> JSONResponse:
-    """200 when requests are served, 503 while the engine starts or restarts, or when the model cannot be loaded."""
+    """200 when requests are served, 503 while the engine starts or restarts, or when the model cannot be loaded.
+
+    ``warning`` is there when the operator has let code run without a sandbox.
+    """
     served: ServedModel = request.app.state.served
-    content = {"status": served.status, "model": served.names[0]}
+    content: JsonObject = {"status": served.status, "model": served.names[0]}
     if served.failure is not None:
         content["error"] = str(served.failure)
+    if request.app.state.hands.warning:
+        content["warning"] = request.app.state.hands.warning
     return JSONResponse(content, status_code=200 if served.status == "ready" else 503)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -16,14 +16,22 @@ from ..engine import EngineConfig
 
 if TYPE_CHECKING:
     from ..tools.browser.config import BrowserConfig
+    from ..tools.sandbox.config import SandboxConfig
     from .external.config import ExternalConfig
 
+
+class _Checked(Protocol):
+    def check(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Checked)
 PREFIX = "AGENTHOST_"
 ENGINE_SETTINGS = frozenset(EngineConfig.__struct_fields__)
 # BrowserConfig's fields, known without loading the tools.
 BROWSER_SETTINGS = frozenset(
     ("browser", "browser_control", "search_url", "brave_key", "tavily_key", "search_index", "allow_host")
 )
+SANDBOX_SETTINGS = frozenset(("allow_unsafe_code", "sandbox_allow_hosts"))  # SandboxConfig's fields, likewise
 EXTERNAL_SETTINGS = frozenset(("mcp_config", "mcp_approval", "mcp_allow_host"))
 
 
@@ -52,11 +60,23 @@ def browser_config(settings: Mapping[str, Any]) -> BrowserConfig:
     """The browser tools' part of ``settings``. Raises :class:`ConfigError`."""
     from ..tools.browser.config import BrowserConfig
 
-    values = {name: value for name, value in settings.items() if name in BROWSER_SETTINGS}
-    if "allow_host" in values:
-        values["allow_host"] = _words(values["allow_host"])
+    return _tools_config(settings, BrowserConfig, BROWSER_SETTINGS, "allow_host")
+
+
+def sandbox_config(settings: Mapping[str, Any]) -> SandboxConfig:
+    """The sandboxes' part of ``settings``. Raises :class:`ConfigError`."""
+    from ..tools.sandbox.config import SandboxConfig
+
+    return _tools_config(settings, SandboxConfig, SANDBOX_SETTINGS, "sandbox_allow_hosts")
+
+
+def _tools_config(settings: Mapping[str, Any], kind: type[C], names: Collection[str], hosts: str) -> C:
+    """``hosts`` is the setting that may be words, separated by commas or spaces."""
+    values = {name: value for name, value in settings.items() if name in names}
+    if hosts in values:
+        values[hosts] = _words(values[hosts])
     try:
-        config = msgspec.convert(values, BrowserConfig, strict=False)
+        config = msgspec.convert(values, kind, strict=False)
         config.check()
     except ValueError as error:
         raise ConfigError(f"configuration: {error}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ..tools.sandbox.identity import server_is_root
 from .chat.transcript import Transcript
 from .store import Store
 from .store.containers import Containers
@@ -24,6 +25,7 @@ from .store.turns import Turns
 
 log = logging.getLogger(__name__)
 
+_DATABASE = "agenthost.db"
 _SWEEP = 3600.0  # seconds between two looks for what has expired
 _DAY = 86_400.0
 
@@ -53,7 +55,8 @@ class State:
         self._temporary = tempfile.TemporaryDirectory(prefix="agenthost-state-") if folder is None else None
         place = folder or Path(self._temporary.name if self._temporary else "")
         self._folder = place
-        self._store = Store(url or f"sqlite:///{place / 'agenthost.db'}")
+        self._store = Store(url or f"sqlite:///{place / _DATABASE}")
+        self._own_database = url is None
         self._retention = retention_days * _DAY
         self._transcript = transcript
         self._sweeping: asyncio.Task[None] | None = None
@@ -65,7 +68,7 @@ class State:
         self.turns = Turns(self._store)
 
     async def __aenter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _prepare(self._folder, database=self._own_database)
         await self._store.__aenter__()
         await self._end_interrupted()
         self._transcript.store = self.turns
@@ -128,3 +131,16 @@ class State:
             except Exception:
                 log.exception("looking for what has expired failed")
             await asyncio.sleep(_SWEEP)
+
+
+def _prepare(folder: Path, *, database: bool) -> None:
+    """Make the folder, and a ``database`` in it that nobody else may read.
+
+    The users of a root server's sandboxes have workspaces below it: they may pass, and not look around.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if server_is_root() and folder.stat().st_uid == 0:
+        folder.chmod(0o711)
+    if database:
+        os.close(os.open(folder / _DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        (folder / _DATABASE).chmod(0o600)

@@ -11,6 +11,8 @@ import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
+import msgspec
+
 _NAME = "session.json"
 _HOME = re.compile(r"s-[0-9a-f]{24}")
 _LONGEST = 4096
@@ -20,7 +22,7 @@ _LONGEST = 4096
 class Record:
     """
     Args:
-        id, owner, created: as the session's.
+        id, owner, created, ttl: as the session's.
         uid: the session's user on the host; None for the server's own.
     """
 
@@ -28,6 +30,7 @@ class Record:
     owner: str
     created: float
     uid: int | None
+    ttl: float | None
 
 
 def write(root: int, home: str, record: Record) -> None:
@@ -56,8 +59,7 @@ def read(root: int, home: str) -> tuple[Record, float] | None:
         fd = os.open(f"{home}/{_NAME}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
         with open(fd, encoding="utf-8") as file:
             last_used = os.fstat(fd).st_mtime
-            values = json.loads(file.read(_LONGEST))
-        record = Record(str(values["id"]), str(values["owner"]), float(values["created"]), values["uid"])
-    except (OSError, ValueError, KeyError, TypeError):
+            record = msgspec.json.decode(file.read(_LONGEST), type=Record)
+    except (OSError, ValueError):
         return None
-    return (record, last_used) if record.uid is None or (isinstance(record.uid, int) and record.uid > 0) else None
+    return (record, last_used) if record.uid is None or record.uid > 0 else None

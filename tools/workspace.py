@@ -167,8 +167,15 @@ class Sessions:
                 self._root.rmdir()
         self._root = None
 
-    async def create(self, owner: str = "local", directory: Path | None = None) -> Session:
+    def temporary(self) -> Sessions:
+        """The same with a root that goes away at the end."""
+        return Sessions(ttl=self._ttl, limits=self._limits, quota=self._quota, per_owner=self._per_owner)
+
+    async def create(self, owner: str = "local", directory: Path | None = None, *, ttl: float | None = None) -> Session:
         """A new session with an empty temporary workspace, or one that works in ``directory`` and never removes it.
+
+        Args:
+            ttl: of this session, instead of that of all.
 
         Raises:
             WorkspaceError: ``directory`` cannot be used.
@@ -179,7 +186,7 @@ class Sessions:
             raise TooManySessions(
                 f"there are {self._per_owner} open sessions already. Close some, or wait until they expire."
             )
-        return await asyncio.to_thread(self._create, owner, directory)
+        return await asyncio.to_thread(self._create, owner, directory, self._ttl if ttl is None else ttl)
 
     def get(self, session_id: str, owner: str = "local") -> Session:
         """The session with this id, if it is this owner's.
@@ -220,7 +227,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def _create(self, owner: str, directory: Path | None) -> Session:
+    def _create(self, owner: str, directory: Path | None, ttl: float | None) -> Session:
         if self._root is None:
             raise RuntimeError("enter Sessions with `async with` before creating a session")
         home = f"s-{secrets.token_hex(12)}"  # not the id: code inside can see this name in its mount table
@@ -237,7 +244,7 @@ class Sessions:
         session = Session(
             secrets.token_urlsafe(24),
             owner,
-            self._ttl,
+            ttl,
             Root(fd, placement.files_as),
             placement.sandbox,
             # A directory with the user's own files in it is not counted.
@@ -246,7 +253,7 @@ class Sessions:
         lasting = self._wanted_root is not None and directory is None
         if lasting:
             user = placement.sandbox.user
-            record = Record(session.id, owner, session.created, user.uid if user else None)
+            record = Record(session.id, owner, session.created, user.uid if user else None, ttl)
             records.write(self._root_fd, home, record)
         self._add(session, _Place(home, placement, lasting))
         return session
@@ -262,7 +269,7 @@ class Sessions:
         assert self._root
         for home in records.homes(self._root_fd):
             found = records.read(self._root_fd, home)
-            if found is None or (self._ttl is not None and time.time() - found[1] > self._ttl):
+            if found is None or (found[0].ttl is not None and time.time() - found[1] > found[0].ttl):
                 with suppress(OSError):
                     remove_tree(self._root_fd, home)
                 continue
@@ -281,7 +288,7 @@ class Sessions:
                 self._pool.claim(user)
             placement = Placement(SandboxSpec(workspace, user, limits=self._limits), user, user)
             session = Session(
-                record.id, record.owner, self._ttl, Root(fd, user), placement.sandbox, self._quota,
+                record.id, record.owner, record.ttl, Root(fd, user), placement.sandbox, self._quota,
                 created=record.created, last_used=last_used, resumed=True,
             )  # fmt: skip
             self._add(session, _Place(home, placement, lasting=True))

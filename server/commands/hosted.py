@@ -15,15 +15,16 @@ from ..settings import (
     BROWSER_SETTINGS,
     ENGINE_SETTINGS,
     EXTERNAL_SETTINGS,
+    SANDBOX_SETTINGS,
     browser_config,
     engine_config,
     external_config,
     gather,
+    sandbox_config,
 )
 from .external import external_tools
 
 if TYPE_CHECKING:
-    from ...tools import Browsing, Offer
     from ..agent.agent import Agent
     from .person import Person
 
@@ -47,22 +48,23 @@ async def hosted(options: Mapping[str, Any], person: Person | None = None) -> As
     """
     if person is not None and not person.present:
         person = None
-    settings = gather(options, os.environ, ENGINE_SETTINGS | BROWSER_SETTINGS | EXTERNAL_SETTINGS)
+    known = ENGINE_SETTINGS | BROWSER_SETTINGS | SANDBOX_SETTINGS | EXTERNAL_SETTINGS
+    settings = gather(options, os.environ, known)
     servers = external_config(settings, os.environ)
     config = engine_config(settings)
     async with ServedModel(config) as served:
-        browser = await asyncio.to_thread(browser_config, settings)
-        from ...tools import Browsing, Sessions, ToolContext
+        browser, sandbox = await asyncio.to_thread(lambda: (browser_config(settings), sandbox_config(settings)))
+        from ...tools import Sessions, ToolContext
         from ..agent.agent import Agent
         from ..agent.plan import Limits
-        from ..hands import for_model
+        from ..hands import Hands, for_model
 
         external = external_tools(servers, person)
-        async with Browsing(browser) as browsing, Sessions() as sessions, external as others:
-            offer = await asyncio.to_thread(_offer, browsing, full=config.model != "pocket")
+        async with Hands(Sessions(ttl=None), browser, sandbox) as hands, external as others:
             directory = options.get("workspace")
-            session = await sessions.create(directory=Path(directory) if directory else None)
+            session = await hands.sessions.create(directory=Path(directory) if directory else None)
             model, info = await served.ready()
+            offer = await hands.offer_for(served)
             agent = Agent(
                 served.engine,
                 model,
@@ -74,9 +76,3 @@ async def hosted(options: Mapping[str, Any], person: Person | None = None) -> As
                 limits=Limits(max_steps=options["max_steps"]) if "max_steps" in options else Limits(),
             )
             yield Hosted(agent, (*offer.missing, *others.problems))
-
-
-def _offer(browsing: Browsing, *, full: bool) -> Offer:
-    from ...tools import default_tools
-
-    return default_tools(files="full" if full else "core", browsing=browsing)

@@ -44,11 +44,13 @@ def _print_config(options: Mapping[str, Any]) -> int:
 async def _serve(options: Mapping[str, Any]) -> int:
     from ...tools import Sessions
     from ..hands import Hands, for_model
-    from ..settings import ENGINE_SETTINGS, engine_config, gather
+    from ..settings import ENGINE_SETTINGS, SANDBOX_SETTINGS, engine_config, gather, sandbox_config
 
-    config = engine_config(gather(options, os.environ, ENGINE_SETTINGS))
+    settings = gather(options, os.environ, ENGINE_SETTINGS | SANDBOX_SETTINGS)
+    config = engine_config(settings)
+    hands = Hands(Sessions(ttl=None), sandbox=sandbox_config(settings))
     directory = options.get("workspace")
-    async with LateModel(config) as model, Hands(Sessions(ttl=None)) as hands, anyio.create_task_group() as group:
+    async with LateModel(config) as model, hands, anyio.create_task_group() as group:
         group.start_soon(_stop_when_told, group.cancel_scope)
         own = await hands.sessions.create(directory=Path(directory) if directory else None)
         offer = await hands.offer("full")

@@ -13,7 +13,8 @@ from .uris import workspace_uri
 JsonObject = dict[str, Any]
 
 SESSION_ID = "session_id"
-_SESSION_KEY = "agenthost/session_id"  # in _meta of results
+# In _meta of results: the workspace, and that variables of earlier calls are gone.
+_SESSION_KEY, _STATE_LOST_KEY = "agenthost/session_id", "agenthost/state_lost"
 _SESSION_ARGUMENT: JsonObject = {
     "type": "string",
     "description": "Workspace to work in: the session_id of an earlier result. Leave out to start with an empty one.",
@@ -65,11 +66,11 @@ def result(given: ToolResult, session: Session | None, *, is_new: bool, limit: i
         if is_new:
             content.append(types.TextContent(text=f"{SESSION_ID}: {session.id} (pass it on to work in this workspace)"))
             structured = None if structured is None else {**structured, SESSION_ID: session.id}
+    meta: JsonObject = {} if session is None else {_SESSION_KEY: session.id}
+    if given.state_lost:
+        meta[_STATE_LOST_KEY] = True
     return types.CallToolResult(
-        content=content,
-        structured_content=structured,
-        is_error=given.is_error,
-        _meta=None if session is None else {_SESSION_KEY: session.id},
+        content=content, structured_content=structured, is_error=given.is_error, _meta=meta or None
     )
 
 

@@ -98,7 +98,7 @@ class McpEndpoint:
         if self._fixtures:
             return await asyncio.to_thread(self._build_fixtures)
         registry = (await self._hands.offer("full")).registry
-        inner = for_model((await self._hands.offer()).registry, self._served.names[0])
+        inner = for_model((await self._hands.offer()).registry, self._served.config.model)
         return await asyncio.to_thread(self._build, registry, inner)
 
     def _build(self, registry: Registry, inner: Registry) -> StreamableHTTPSessionManager:

@@ -31,7 +31,7 @@ from ..http.caller import caller_of
 from ..http.upload import FORM, file_of, form
 from ..state import State
 from ..store.containers import StoredContainer
-from .errors import ApiError, not_found
+from .errors import ApiError, no_workspace, not_found
 from .files import download
 from .pages import page
 
@@ -78,10 +78,9 @@ class ContainerService:
             if file is None:
                 raise not_found("file", file_id)
         try:
-            session = await self._hands.sessions.create(owner)
+            session = await self._hands.sessions.create(owner, ttl=60.0 * minutes)
         except WorkspaceError as error:
-            raise ApiError(str(error), status=503, code="no_workspace") from error
-        session.ttl = 60.0 * minutes
+            raise no_workspace(error) from error
         for file in files:
             assert file is not None
             await put(session, os.path.basename(file.filename), await self._state.files.content(file))
@@ -121,7 +120,7 @@ class ContainerService:
             "status": "running" if alive else "expired",
             "expires_after": {"anchor": "last_active_at", "minutes": container.minutes},
             "last_active_at": int(container.last_active), "name": container.name, "memory_limit": "1g",
-            "network_policy": {"type": "disabled"}, "session_id": container.session,
+            "network_policy": self._hands.network_policy, "session_id": container.session,
         }  # fmt: skip
 
 

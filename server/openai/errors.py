@@ -20,6 +20,7 @@ from ...engine.errors import (
     ModelNotFound,
     Overloaded,
 )
+from ...tools import TooManySessions, WorkspaceError
 from ..anthropic import errors as anthropic_errors
 from ..http.disconnect import ClientGone
 from ..served import NotReady
@@ -125,6 +126,13 @@ def _param(place: tuple[int | str, ...]) -> str:
             break
         parts.append(f"[{part}]" if isinstance(part, int) else f".{part}")
     return "".join(parts).lstrip(".")
+
+
+def no_workspace(error: WorkspaceError) -> ApiError:
+    """Why a session could not be made."""
+    if isinstance(error, TooManySessions):
+        return ApiError(str(error), status=429, code="too_many_sessions", type="rate_limit_error", retry_after=60)
+    return ApiError(str(error), status=503, code="no_workspace")
 
 
 def not_found(kind: str, identity: str) -> ApiError:

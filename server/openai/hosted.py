@@ -6,10 +6,11 @@ beside them, and a call of those ends the answer as usual. What the model says i
 empty line between the steps. Each call of a hosted tool is reported as a step::
 
     {"type": "tool_call", "id": "call_...", "name": "python", "arguments": "{\\"code\\": \\"6*7\\"}",
-     "status": "in_progress" | "completed" | "failed", "output": "42", "seconds": 0.01}
+     "status": "in_progress" | "completed" | "failed", "output": "42", "seconds": 0.01, "state_lost": true}
 
-whole in ``message.steps``, or in a stream several times in ``delta.steps``: when the tool begins, with ``progress``
-when it tells news (``done``, ``total``, ``message``, ``output``), and when it is done.
+(``state_lost`` only where variables of earlier calls are gone), whole in ``message.steps``, or in a stream several times
+in ``delta.steps``: when the tool begins, with ``progress`` when it tells news (``done``, ``total``, ``message``,
+``output``), and when it is done.
 ``session_id`` in answer and chunks names the workspace; send it along to go on in it.
 """
 
@@ -111,7 +112,9 @@ class _Report:
                 return {"steps": [{**self.steps[happened.id], "progress": _progress(happened.progress)}]}
             case CallFinished():
                 status = "failed" if happened.is_error else "completed"
-                done = {"status": status, "output": happened.output, "seconds": round(happened.seconds, 3)}
+                done: JsonObject = {"status": status, "output": happened.output, "seconds": round(happened.seconds, 3)}
+                if happened.result is not None and happened.result.state_lost:
+                    done["state_lost"] = True
                 self.steps[happened.id] = {**self.steps[happened.id], **done}
                 return {"steps": [self.steps[happened.id]]}
             case StepFinished():

@@ -24,7 +24,7 @@ from ..hands import Hands
 from ..http.caller import Caller
 from ..observe import audit
 from ..served import ServedModel
-from .errors import ApiError
+from .errors import ApiError, no_workspace
 from .prepare import Prepared, prepare
 from .schemas import ChatRequest, FunctionDefinition, ToolDefinition
 
@@ -178,10 +178,10 @@ async def _chosen(
     wanted = chat.hosted_tools or ()
     if not wanted:
         return Registry(), lent or Lent(), listed
-    offer = await hands.offer()
+    offer = await hands.offer_for(served)
     try:
         own, others = split(wanted, {*GROUPS, "all", *offer.registry.tools}, external)
-        chosen = select(own, offer, served.names[0])
+        chosen = select(own, offer, served.config.model)
         if lent is None and others:
             lent = Lent(await unattended(others, external, listed), external.deferred)
     except NotOffered as error:
@@ -232,4 +232,4 @@ async def _session(session_id: str | None, hands: Hands, caller: Caller) -> Sess
         message = "There is no such session: it may have expired. Leave session_id out to start a new one."
         raise ApiError(message, status=404, code="session_not_found", param="session_id") from error
     except WorkspaceError as error:
-        raise ApiError(str(error), status=503, code="no_workspace") from error
+        raise no_workspace(error) from error

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 from agenthost.server.config import ServerConfig
-from agenthost.server.settings import BROWSER_SETTINGS, ConfigError
+from agenthost.server.settings import BROWSER_SETTINGS, SANDBOX_SETTINGS, ConfigError
 from agenthost.tools import BrowserConfig
+from agenthost.tools.sandbox.config import SandboxConfig
 
 
 def test_flags_win_over_variables_and_these_over_the_file(tmp_path):
@@ -36,6 +37,7 @@ def test_variables_have_the_types_of_the_settings():
         ({"dtype": "float8"}, {}, "float8"),
         ({"host": "0.0.0.0"}, {}, "api_key"),
         ({"host": "::"}, {}, "api_key"),
+        ({"host": "0.0.0.0", "allow_unsafe_code": True}, {}, "api_key"),
         ({"config": "/no/such/file.toml"}, {}, "no/such/file"),
     ],
 )
@@ -66,8 +68,9 @@ def test_the_browser_tools_are_set_up_by_flags_and_variables(tmp_path):
     assert config.browsing.allow_host == ("b.example", "c.example:1")
 
 
-def test_the_settings_of_the_browser_are_its_configurations_fields():
+def test_the_settings_of_the_tools_are_their_configurations_fields():
     assert {field.name for field in dataclasses.fields(BrowserConfig)} == BROWSER_SETTINGS
+    assert {field.name for field in dataclasses.fields(SandboxConfig)} == SANDBOX_SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -77,8 +80,24 @@ def test_the_settings_of_the_browser_are_its_configurations_fields():
         ({"allow_host": ["http://x"]}, "allow_host"),
         ({"search_index": "/no/such/folder"}, "search_index"),
         ({"search_url": "file:///etc"}, "search_url"),
+        ({"sandbox_allow_hosts": ["http://x"]}, "sandbox_allow_hosts"),
+        ({"allow_unsafe_code": "perhaps"}, "allow_unsafe_code"),
     ],
 )
-def test_a_mistake_in_the_browsers_settings_is_named(flags, said):
+def test_a_mistake_in_the_tools_settings_is_named(flags, said):
     with pytest.raises(ConfigError, match=said):
         ServerConfig.load(flags, {})
+
+
+def test_how_code_runs_is_set_by_flags_and_variables():
+    config = ServerConfig.load({"allow_unsafe_code": True}, {"AGENTHOST_SANDBOX_ALLOW_HOSTS": "pypi.org, a.example:80"})
+    assert config.sandbox == SandboxConfig(True, ("pypi.org", "a.example:80"))
+    assert ServerConfig.load({}, {}).sandbox == SandboxConfig(False, ())
+
+
+def test_state_is_where_the_system_expects_it(monkeypatch):
+    monkeypatch.setattr("agenthost.server.config.server_is_root", lambda: False)
+    assert ServerConfig.load({}, {"HOME": "/home/..."}).state_dir == "/home/.../.local/state/agenthost"
+    monkeypatch.setattr("agenthost.server.config.server_is_root", lambda: True)
+    assert ServerConfig.load({}, {"HOME": "/home/..."}).state_dir == "/var/lib/agenthost"
+    assert ServerConfig.load({}, {"XDG_STATE_HOME": "/state"}).state_dir == "/state/agenthost"

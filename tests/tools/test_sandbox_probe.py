@@ -6,6 +6,7 @@ import pytest
 from agenthost.tools import probe
 from agenthost.tools.errors import SandboxUnavailable
 from agenthost.tools.sandbox.inside import landlock
+from agenthost.tools.sandbox.probe import BACKENDS
 
 
 def test_missing_bubblewrap_is_explained(monkeypatch):
@@ -32,6 +33,15 @@ def test_all_ways_out_are_told_where_nothing_isolates(monkeypatch):
     problem = probe(names=["bubblewrap", "landlock"]).problem or ""
     assert "apt install bubblewrap" in problem
     assert "Linux 6.12" in problem
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_way_to_isolate_holds_here(name):
+    verdict = probe(names=[name])
+    assert verdict.problem is None
+    backend = verdict.require()
+    assert backend.name == name
+    backend.close()
 
 
 def test_what_a_way_to_isolate_lacks_is_among_its_facts():

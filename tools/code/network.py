@@ -45,6 +45,11 @@ class CodeNetwork:
         self._resolver = resolver
         self._proxy = EgressProxy()
 
+    @classmethod
+    def of(cls, config: SandboxConfig, trusted: tuple[str, ...] = ()) -> Self | None:
+        """The network that an operator has allowed, None when there is none."""
+        return cls(config, trusted) if config.sandbox_allow_hosts else None
+
     async def __aenter__(self) -> Self:
         await self._proxy.__aenter__()
         return self

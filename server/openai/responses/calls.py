@@ -100,6 +100,8 @@ class CodeCall(CallItem):
                 data = base64.b64encode(medium.data).decode()
                 outputs.append({"type": "image", "url": f"data:{medium.mime_type};base64,{data}"})
         self.item.update(status="completed", outputs=outputs)
+        if call.result is not None and call.result.state_lost:
+            self.item["state_lost"] = True  # an extension: variables of earlier calls are gone
         self._keep(call)
         return [self._event("response.code_interpreter_call.completed"), self._done()]
 

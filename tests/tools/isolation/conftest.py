@@ -16,8 +16,10 @@ from agenthost.tools.sandbox.local import LocalSandbox
 from agenthost.tools.sandbox.probe import BACKENDS
 from agenthost.tools.sandbox.spec import SandboxSpec
 
+MARKS = {"bubblewrap": pytest.mark.slow}  # the probe's own checks of it are in every run
 
-@pytest.fixture(scope="session", params=BACKENDS)
+
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in BACKENDS])
 def verdict(request) -> Verdict:
     """What holds must hold in every way to isolate."""
     found = probe(names=[request.param])
