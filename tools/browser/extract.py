@@ -1,4 +1,4 @@
-"""A page's HTML as numbered lines of text with numbered links.
+"""A page's HTML, or a PDF's text, as numbered lines with numbered links.
 
 Runs as a program of its own (see `reader`): it gets hostile input into parsers written in C and Rust, so it gives up
 every right before the first page, and whoever started it kills it when a page takes too long. So it imports nothing of
@@ -8,17 +8,23 @@ agenthost.
 from __future__ import annotations
 
 import codecs
+import io
 import json
+import logging
 import re
 import resource
 import secrets
 import struct
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
+
+if TYPE_CHECKING:
+    from pypdf import PdfReader
 
 WIDTH = 80  # columns
 _LONGEST_ROW = 400  # of a table or of code, which are not wrapped
@@ -30,6 +36,7 @@ _MOST_LINKS = 2_000
 _DEEPEST = 2_000
 _MEMORY = 1 << 30
 _NOBODY = 65_534
+_PDF_SECONDS = 6.0  # less than whoever waits for an answer has patience
 
 HEADER = struct.Struct(">II")
 """Before a request: lengths of the arguments of `extract` as JSON, and of the page. Before answers: of the JSON, 0."""
@@ -64,11 +71,13 @@ def extract(page: bytes, url: str, charset: str | None = None, kind: str = "html
     Args:
         url: where it is, for its links.
         charset: what the server said.
-        kind: ``html`` or ``text``.
+        kind: ``html``, ``text`` or ``pdf``.
 
     Raises:
         TooComplex: elements are nested too deep.
     """
+    if kind == "pdf":
+        return _pdf(page)
     text = decode(page, charset, sniff=kind == "html")
     if kind == "text":
         return Text("", plain_lines(text), [])
@@ -103,6 +112,27 @@ def plain_lines(text: str) -> list[str]:
     """Lines of a text file, without empty ones. Only very long ones are divided: the layout may mean something."""
     lines = (line.expandtabs(4).rstrip() for line in _safe(text).splitlines())
     return _cut(piece for line in lines for piece in _pieces(line, _LONGEST_ROW))
+
+
+def _pdf(document: bytes) -> Text:
+    from pypdf import PdfReader
+
+    reader = PdfReader(io.BytesIO(document))
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise TooComplex("it is locked with a password")
+    title = " ".join(_safe(str((reader.metadata or {}).get("/Title") or "")).split())[:_TITLE]
+    return Text(title, _cut(_pdf_lines(reader)), [])
+
+
+def _pdf_lines(reader: PdfReader) -> Iterator[str]:
+    """Page by page, as many as there is time for."""
+    began, count = time.monotonic(), len(reader.pages)
+    for number, page in enumerate(reader.pages, start=1):
+        if time.monotonic() - began > _PDF_SECONDS:
+            yield f"[pages {number} to {count} are not shown: reading them takes too long]"
+            return
+        yield f"[page {number} of {count}]"
+        yield from (piece for line in plain_lines(page.extract_text()) for piece in wrap(line))
 
 
 def _html(html: str, url: str) -> Text:
@@ -250,6 +280,17 @@ def _check_depth(html: str) -> None:
             raise TooComplex("its elements are nested too deep")
 
 
+_SMALL_PDF = b"""%PDF-1.4
+1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj
+2 0 obj <</Type /Pages /Kids [3 0 R] /Count 1>> endobj
+3 0 obj <</Type /Page /Parent 2 0 R /Contents 4 0 R /Resources <</Font <</F 5 0 R>>>>>> endobj
+4 0 obj <</Length 24>> stream
+BT /F 12 Tf (a) Tj ET   \nendstream endobj
+5 0 obj <</Type /Font /Subtype /Type1 /BaseFont /Helvetica>> endobj
+trailer <</Root 1 0 R>>
+"""
+
+
 def _lock(seccomp: bytes) -> None:
     """Give up what a parser does not need: files, sockets, processes, other users' things."""
     import ctypes
@@ -293,7 +334,10 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    extract(b"<p>what is imported late must be imported before the door closes</p>", "http://localhost/")
+    # What is imported late must be imported before the door closes.
+    extract(b"<p>a page</p>", "http://localhost/")
+    logging.disable()  # of what is odd about a PDF
+    extract(_SMALL_PDF, "http://localhost/", kind="pdf")
     for _encoding in (
         "cp1252",
         "gb18030",

@@ -17,6 +17,8 @@ from ..errors import ToolError
 from .specs import no_such_page
 
 LARGEST_PAGE = 5 << 20  # bytes, after unpacking
+LARGEST_PDF = 32 << 20  # of which a part cannot be read
+PDF, PDF_START = "application/pdf", b"%PDF-"
 _SECONDS = 25.0
 _HEADERS = {
     "User-Agent": "Mozilla/5.0 (compatible; agenthost)",
@@ -33,7 +35,7 @@ class Fetched:
 
     Args:
         url: where it really was, after redirects.
-        kind: ``html`` or ``text``.
+        kind: ``html``, ``text`` or ``pdf``.
         complete: False if it was larger than `LARGEST_PAGE`.
     """
 
@@ -101,14 +103,20 @@ async def _read(response: httpx2.Response, named: str) -> Fetched:
     header = Message()
     header["Content-Type"] = response.headers.get("content-type", "")
     media = header.get_content_type() if response.headers.get("content-type") else ""
-    body, complete = await _body(response, named)
+    largest = LARGEST_PDF if media == PDF else LARGEST_PAGE
+    body, complete = await _body(response, named, largest)
     charset = header.get_content_charset()
-    return Fetched(str(response.url), _kind(media, body, named), charset, body, complete)
+    kind = _kind(media, body, named)
+    if kind == "pdf" and not complete:
+        raise ToolError(f"could not open {named}: the PDF is larger than {largest >> 20} MiB. Use another page.")
+    return Fetched(str(response.url), kind, charset, body, complete)
 
 
 def _kind(media: str, body: bytes, named: str) -> str:
     if media in ("text/html", "application/xhtml+xml"):
         return "html"
+    if media == PDF or (media in ("", "application/octet-stream") and body.startswith(PDF_START)):
+        return "pdf"
     if media.startswith("text/") or any(media.endswith(kind) for kind in _TEXT_TYPES):
         return "text"
     if not media and b"\0" not in body[:1024]:
@@ -116,15 +124,15 @@ def _kind(media: str, body: bytes, named: str) -> str:
     raise ToolError(f"could not open {named}: it is {media or 'binary data'}, not text. Use another page.")
 
 
-async def _body(response: httpx2.Response, named: str) -> tuple[bytes, bool]:
-    """The unpacked body, at most `LARGEST_PAGE` bytes of it, and whether that is all."""
+async def _body(response: httpx2.Response, named: str, largest: int) -> tuple[bytes, bool]:
+    """The unpacked body, at most ``largest`` bytes of it, and whether that is all."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
         raise ToolError(f"could not open {named}: it is packed as {encoding[:40]!r}. Use another page.")
     unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if "gzip" in encoding else None
     body = bytearray()
     async for part in response.aiter_raw():
-        body += unpack.decompress(part, LARGEST_PAGE + 1 - len(body)) if unpack else part
-        if len(body) > LARGEST_PAGE:
-            return bytes(body[:LARGEST_PAGE]), False
+        body += unpack.decompress(part, largest + 1 - len(body)) if unpack else part
+        if len(body) > largest:
+            return bytes(body[:largest]), False
     return bytes(body), True

@@ -24,12 +24,17 @@ _LARGEST = 64 << 20
 
 
 class Downloads:
-    """Saves downloads, and runs what the browser's events ask for until it is done or closed."""
+    """Saves downloads, and runs what the browser's events ask for until it is done or closed.
+
+    Attributes:
+        last: what was saved last, until somebody takes it.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._tasks: set[asyncio.Task[None]] = set()
         self._saved: set[str] = set()
+        self.last: bytes | None = None
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that an event asks for. Events come outside of any call, so there is nobody else to await it."""
@@ -60,6 +65,7 @@ class Downloads:
             where = await download.path()
             data = await asyncio.to_thread(_content, folder, Path(where).name)
             await asyncio.to_thread(self._write, f"{FOLDER}/{name}", data)
+            self.last = data
         except ToolError as error:
             return f"A download was not saved: {error}"
         except (Error, OSError):

@@ -15,7 +15,7 @@ from ...egress.exchange import REFUSED
 from ...egress.target import Target
 from ...errors import ToolError
 from ...workspace import Resource, Session
-from ..fetch import LARGEST_PAGE, Fetched
+from ..fetch import LARGEST_PAGE, PDF_START, Fetched
 from ..specs import no_such_page
 from .downloads import Downloads
 from .shared import Context, SharedBrowser
@@ -88,7 +88,7 @@ class Tabs(Resource):
         return self.pages[-1]
 
     async def read(self, url: str) -> Fetched:
-        """A page's HTML after its scripts ran. Its tab is closed at once, so that no script runs on for nobody.
+        """A page's HTML after its scripts ran, or a PDF. Its tab is closed at once, so that no script runs on for nobody.
 
         Raises:
             ToolError: it cannot be opened.
@@ -96,9 +96,15 @@ class Tabs(Resource):
         async with self.turn():
             page = await self._new(await self._live())
             try:
+                self._downloads.last = None
                 await self.go(page, url)
                 html = str(await page.evaluate(_HTML))
                 return Fetched(page.url, "html", "utf-8", html.encode("utf-8", "replace"), len(html) < LARGEST_PAGE)
+            except ToolError:
+                saved, self._downloads.last = self._downloads.last, None
+                if saved and saved.startswith(PDF_START):  # it is in the workspace too
+                    return Fetched(url, "pdf", None, saved, complete=True)
+                raise
             finally:
                 self._drop(page)
 
