@@ -28,7 +28,7 @@ class PageReader:
     def __init__(self, seconds: float = _SECONDS) -> None:
         self._seconds = seconds
         self._room = anyio.Semaphore(_WORKERS)
-        self._idle: list[Process] = []
+        self._idle: dict[bool, list[Process]] = {False: [], True: []}  # whether they read PDFs
 
     async def read(self, page: bytes, url: str, charset: str | None = None, kind: str = "html") -> Text:
         """See :func:`extract.extract`.
@@ -37,7 +37,8 @@ class PageReader:
             ToolError: the page cannot be read, or not within the deadline.
         """
         async with self._room:
-            worker = self._idle.pop() if self._idle else await _start()
+            idle = self._idle[kind == "pdf"]
+            worker = idle.pop() if idle else await _start(kind)
             answer = None
             try:
                 with anyio.move_on_after(self._seconds):
@@ -47,7 +48,7 @@ class PageReader:
                     with anyio.CancelScope(shield=True):
                         await _end(worker)
                 else:
-                    self._idle.append(worker)
+                    idle.append(worker)
         if answer is None:
             raise ToolError(f"could not read {url}: the page is too complex. Use another page.")
         if "problem" in answer:
@@ -56,12 +57,13 @@ class PageReader:
 
     async def close(self) -> None:
         """End the workers."""
-        while self._idle:
-            await _end(self._idle.pop())
+        for idle in self._idle.values():
+            while idle:
+                await _end(idle.pop())
 
 
-async def _start() -> Process:
-    command = [sys.executable, "-I", str(Path(extract.__file__)), assemble().hex()]
+async def _start(kind: str) -> Process:
+    command = [sys.executable, "-I", str(Path(extract.__file__)), assemble().hex(), kind]
     return await anyio.open_process(command, stderr=subprocess.DEVNULL, env={}, cwd="/")
 
 

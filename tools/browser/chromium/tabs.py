@@ -88,7 +88,9 @@ class Tabs(Resource):
         return self.pages[-1]
 
     async def read(self, url: str) -> Fetched:
-        """A page's HTML after its scripts ran, or a PDF. Its tab is closed at once, so that no script runs on for nobody.
+        """A page's HTML after its scripts ran, or a PDF.
+
+        Its tab is closed at once, so that no script runs on for nobody.
 
         Raises:
             ToolError: it cannot be opened.

@@ -1,0 +1,108 @@
+"""PDFs as text: over HTTP and in Chromium, honest and hostile ones."""
+
+from __future__ import annotations
+
+import io
+import time
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+from agenthost.tools import ToolError
+from agenthost.tools.browser.reader import PageReader
+from pypdf import PdfReader, PdfWriter
+
+pytestmark = pytest.mark.anyio
+
+
+def pdf(*pages: bytes, contents: bytes = b"", filter: bytes = b"") -> bytes:
+    """A PDF with a line of text on each page; ``contents`` are every page's drawing commands instead."""
+    title = "Lamp 【prices】".encode("utf-16-be").hex().encode()
+    objects = [b"<</Type /Catalog /Pages 2 0 R>>", b"", b"<</Title <FEFF%s>>>" % title]
+    kids = []
+    for page in pages:
+        stream = contents or b"BT /F 12 Tf 72 700 Td (%s) Tj ET" % page
+        number = len(objects) + 1
+        kids.append(b"%d 0 R" % number)
+        font = b"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>"
+        objects.append(
+            b"<</Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R /Resources <</Font <</F %s>>>>>>"
+            % (number + 1, font)
+        )
+        objects.append(b"<</Length %d %s>> stream\n%s\nendstream" % (len(stream), filter, stream))
+    objects[1] = b"<</Type /Pages /Kids [%s] /Count %d>>" % (b" ".join(kids), len(kids))
+    body = b"".join(b"%d 0 obj %s endobj\n" % (number, text) for number, text in enumerate(objects, start=1))
+    return b"%PDF-1.4\n" + body + b"trailer <</Root 1 0 R /Info 3 0 R /Size 99>>\nstartxref\n0\n%%EOF\n"
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[PageReader]:
+    reader = PageReader(seconds=8)
+    yield reader
+    await reader.close()
+
+
+@pytest.mark.parametrize("kind", ["application/pdf", "application/octet-stream"])
+async def test_a_pdf_reads_page_by_page(site, browse, kind):
+    site.pages["/prices.pdf"] = (200, {"Content-Type": kind}, pdf(b"The desk lamp costs 12 euros.", b"Thanks!"))
+    call = await browse()
+    shown = await call("open", id=f"{site.url}/prices.pdf")
+    assert not shown.is_error, shown.text
+    for line in ("Lamp", "[page 1 of 2]", "The desk lamp costs 12 euros.", "[page 2 of 2]", "Thanks!"):
+        assert line in shown.text
+    assert "【prices】" not in shown.text
+    assert "12 euros" in (await call("find", pattern="desk lamp")).text
+
+
+async def test_chromium_hands_pdfs_to_the_reader(site, browse, session):
+    site.pages["/prices.pdf"] = (200, {"Content-Type": "application/pdf"}, pdf(b"The desk lamp costs 12 euros."))
+    call = await browse(browser="chromium")
+    shown = await call("open", id=f"{site.url}/prices.pdf")
+    assert "The desk lamp costs 12 euros." in shown.text
+    assert (session.workspace / "downloads" / "prices.pdf").read_bytes().startswith(b"%PDF-")
+
+
+async def test_a_locked_pdf_says_so(reader):
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(b"hush"))))
+    writer.encrypt("secret", algorithm="RC4-128")
+    locked = io.BytesIO()
+    writer.write(locked)
+    with pytest.raises(ToolError, match="locked with a password"):
+        await reader.read(locked.getvalue(), "http://x/", kind="pdf")
+
+
+LOOP = b"""%PDF-1.4
+1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj
+2 0 obj <</Type /Pages /Kids [2 0 R 2 0 R] /Count 2>> endobj
+trailer <</Root 1 0 R>>
+"""
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"%PDF-1.7",
+        b"%PDF-1.7\n" + bytes(1 << 20),
+        pdf(b"whole")[:-200],
+        LOOP,
+        b"%PDF-1.4\n1 0 obj " + b"[" * 100_000 + b" endobj trailer <</Root 1 0 R>>",
+        pdf(b"x", contents=zlib.compress(bytes(300 << 20), 1), filter=b"/Filter /FlateDecode"),
+        pdf(b"x", contents=b"BT /F 12 Tf " + b"(a) Tj " * 100_000 + b" ET"),
+    ],
+    ids=["empty", "zeros", "cut", "loop", "deep", "bomb", "long"],
+)
+async def test_a_hostile_pdf_ends_as_text_or_as_an_error(reader, document):
+    began = time.monotonic()
+    with suppress(ToolError):
+        await reader.read(document, "http://x/", kind="pdf")
+    assert time.monotonic() - began < 20
+    again = await reader.read(pdf(b"still there"), "http://x/", kind="pdf")
+    assert again.lines == ["[page 1 of 1]", "still there"]
+
+
+async def test_a_pdf_that_is_too_large_is_refused(site, browse, monkeypatch):
+    monkeypatch.setattr("agenthost.tools.browser.fetch.LARGEST_PDF", 1000)
+    site.pages["/large.pdf"] = (200, {"Content-Type": "application/pdf"}, pdf(*[b"x"] * 50))
+    shown = await (await browse())("open", id=f"{site.url}/large.pdf")
+    assert "the PDF is larger than" in shown.text
