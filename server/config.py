@@ -128,18 +128,16 @@ class ServerConfig(BaseModel):
 
         Raises :class:`ConfigError`.
         """
-        parts = ("engine", "browsing", "sandbox", "external")
-        own = set(cls.model_fields) - set(parts)
+        own = set(cls.model_fields) - {"engine", "browsing", "sandbox", "external"}
         known = own | ENGINE_SETTINGS | BROWSER_SETTINGS | SANDBOX_SETTINGS | EXTERNAL_SETTINGS
         settings = gather(flags, environment, known)
         settings.setdefault("state_dir", _state_dir(environment))
-        configured = (
-            engine_config(settings), browser_config(settings), sandbox_config(settings),
-            external_config(settings, environment),
-        )  # fmt: skip
         values = {name: value for name, value in settings.items() if name in own}
+        values["engine"] = engine_config(settings)
+        values["browsing"], values["sandbox"] = browser_config(settings), sandbox_config(settings)
+        values["external"] = external_config(settings, environment)
         try:
-            return cls(**values, **dict(zip(parts, configured, strict=True)))
+            return cls(**values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "configuration"

@@ -8,8 +8,8 @@ empty line between the steps. Each call of a hosted tool is reported as a step::
     {"type": "tool_call", "id": "call_...", "name": "python", "arguments": "{\\"code\\": \\"6*7\\"}",
      "status": "in_progress" | "completed" | "failed", "output": "42", "seconds": 0.01, "state_lost": true}
 
-(``state_lost`` only where variables of earlier calls are gone), whole in ``message.steps``, or in a stream several times
-in ``delta.steps``: when the tool begins, with ``progress`` when it tells news (``done``, ``total``, ``message``,
+(``state_lost`` only where variables of earlier calls are gone), whole in ``message.steps``, or in a stream several
+times in ``delta.steps``: when the tool begins, with ``progress`` when it tells news (``done``, ``total``, ``message``,
 ``output``), and when it is done.
 ``session_id`` in answer and chunks names the workspace; send it along to go on in it.
 """
