@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...engine import EngineError
+from ...engine.request import TokenLogprob
 from ...tools.interaction import Progress
 from ...tools.spec import ToolResult
 from ..chat.generate import FinishReason, Usage
@@ -39,9 +40,13 @@ class Reasoning:
 
 @dataclass(frozen=True)
 class Text:
-    """The next piece of what the model says, before it is known whether calls follow."""
+    """The next piece of what the model says, before it is known whether calls follow.
+
+    ``tokens`` are those since the last piece, with their log-probabilities, where these were asked for.
+    """
 
     text: str
+    tokens: tuple[tuple[int, TokenLogprob], ...] = ()
 
 
 @dataclass(frozen=True)

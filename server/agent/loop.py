@@ -16,6 +16,7 @@ import msgspec
 
 from ...engine import AsyncEngine, EngineError, EngineInfo, Grammar, Request
 from ...engine.errors import ContextOverflow
+from ...engine.request import TokenLogprob
 from ...tools.spec import Registry, ToolContext
 from ..chat.conversation import Conversation
 from ..chat.formats import CallArguments, CallStart, ReasoningDelta, TextDelta, ToolChoice
@@ -150,23 +151,28 @@ class Loop:
         )
         first_token: float | None = None
         turn = _Turn()
+        tokens: list[tuple[int, TokenLogprob]] = []
         try:
             async for piece in generation:
                 first_token = first_token or time.monotonic() - begun
+                tokens += zip(piece.token_ids, piece.logprobs or (), strict=False)
                 for delta in piece.deltas:
                     match delta:
                         case ReasoningDelta():
+                            tokens.clear()
                             turn.reasoning += delta.text
                             await emit(Reasoning(delta.text))
                         case TextDelta():
                             turn.text += delta.text
-                            await emit(Text(delta.text))
+                            await emit(Text(delta.text, tuple(tokens)))
+                            tokens.clear()
                         case CallStart():
                             await self._written(turn, emit)
                             call = Call(delta.name, f"call_{name}{delta.index:02x}")
                             turn.calls.append(call)
                             await emit(CallBegun(call.id, call.name))
                         case CallArguments():
+                            tokens.clear()
                             call = turn.calls[delta.index]
                             call.arguments += delta.text
                             await emit(CallWriting(call.id, delta.text))

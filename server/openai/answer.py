@@ -9,10 +9,9 @@ import anyio
 import msgspec
 
 from ...engine import Tokenizer
-from ...engine.request import TokenLogprob
 from ..chat.formats import Delta, ReasoningDelta
 from ..chat.generate import FinishReason, Generation, Piece
-from . import wire
+from . import logprobs, wire
 from .prepare import Prepared
 from .written import Written, WrittenCall, custom_input
 
@@ -58,18 +57,7 @@ class Answer:
     def logprobs(self, piece: Piece) -> wire.Logprobs | None:
         if piece.logprobs is None:
             return None
-        ends = self.tokenizer.eos_token_ids
-        tokens = zip(piece.token_ids, piece.logprobs, strict=True)
-        return wire.Logprobs([self._logprob(token, value) for token, value in tokens if token not in ends])
-
-    def _logprob(self, token: int, value: TokenLogprob) -> wire.TokenLogprob:
-        text, raw = self._spelled(token)
-        top = [wire.TopLogprob(*self._spelled(other), logprob) for other, logprob in value.top]
-        return wire.TokenLogprob(text, raw, value.logprob, top)
-
-    def _spelled(self, token: int) -> tuple[str, list[int]]:
-        raw = self.tokenizer.token_bytes(token)
-        return raw.decode("utf-8", "replace"), list(raw)
+        return wire.Logprobs(logprobs.shown(self.tokenizer, zip(piece.token_ids, piece.logprobs, strict=True)))
 
 
 def usage(generations: Sequence[Generation]) -> wire.Usage:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from .database import Store
+from .schema import output_items, turns
 from .schema import responses as table
-from .schema import turns
 
 JsonObject = dict[str, Any]
 
@@ -56,6 +57,10 @@ class Responses:
             update = table.update().where(table.c.id == response.id).values(values)
             if not connection.execute(update).rowcount:
                 connection.execute(table.insert().values(id=response.id, deleted=False, **values))
+            connection.execute(output_items.delete().where(output_items.c.response == response.id))
+            if response.output:
+                items = [{"id": item["id"], "response": response.id} for item in response.output]
+                connection.execute(output_items.insert(), items)
 
         await self._store.run(work)
 
@@ -63,6 +68,16 @@ class Responses:
         query = sa.select(table).where(table.c.id == response_id, table.c.owner == owner, ~table.c.deleted)
         row = await self._store.run(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else _response(row)
+
+    async def find_items(self, item_ids: Sequence[str], owner: str) -> dict[str, JsonObject]:
+        """Those of the items that are part of an output, by their ids."""
+        query = (
+            sa.select(table.c.output).distinct().join(output_items, output_items.c.response == table.c.id)
+            .where(output_items.c.id.in_(item_ids), table.c.owner == owner, ~table.c.deleted)
+        )  # fmt: skip
+        outputs = await self._store.run(lambda connection: connection.execute(query).scalars().all())
+        items = {item["id"]: item for output in outputs for item in json.loads(output)}
+        return {item_id: items[item_id] for item_id in item_ids if item_id in items}
 
     async def history(self, response_id: str, owner: str) -> list[StoredResponse] | None:
         """The response and all that it continues, oldest first. None when there is no such response."""
@@ -113,8 +128,7 @@ class Responses:
         def work(connection: sa.Connection) -> int:
             ids = connection.execute(old).scalars().all()
             for response_id in ids:
-                connection.execute(turns.delete().where(turns.c.kept_for == response_id))
-                connection.execute(table.delete().where(table.c.id == response_id))
+                _remove(connection, response_id)
             return len(ids)
 
         return await self._store.run(work)
@@ -126,9 +140,14 @@ def _remove_unneeded(connection: sa.Connection, response_id: str | None) -> None
         child = connection.execute(sa.select(table.c.id).where(table.c.previous == response_id).limit(1)).first()
         if row is None or not row.deleted or child is not None:
             return
-        connection.execute(turns.delete().where(turns.c.kept_for == response_id))
-        connection.execute(table.delete().where(table.c.id == response_id))
+        _remove(connection, response_id)
         response_id = row.previous
+
+
+def _remove(connection: sa.Connection, response_id: str) -> None:
+    connection.execute(turns.delete().where(turns.c.kept_for == response_id))
+    connection.execute(output_items.delete().where(output_items.c.response == response_id))
+    connection.execute(table.delete().where(table.c.id == response_id))
 
 
 def _response(row: sa.Row[Any]) -> StoredResponse:

@@ -26,6 +26,13 @@ responses = sa.Table(
     sa.Column("events", sa.Text),  # of a background stream, one JSON object a line
 )
 
+output_items = sa.Table(
+    "output_items",
+    metadata,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("response", sa.String(64), nullable=False, index=True),  # whose output it is part of
+)
+
 conversations = sa.Table(
     "conversations",
     metadata,
@@ -89,8 +96,13 @@ def _turns_anew(connection: sa.Connection) -> None:
     turns.create(connection)
 
 
+def _items_by_id(connection: sa.Connection) -> None:
+    """Items could not be found by their ids. Those from before still cannot."""
+    output_items.create(connection)
+
+
 # MIGRATIONS[n] brings a database of version n + 1 to version n + 2. They never change once released.
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_turns_anew,)
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_turns_anew, _items_by_id)
 
 
 class NewerSchema(Exception):

@@ -1,11 +1,11 @@
 """Behaviours of servers that users of agents found broken elsewhere, one test each, through the real OpenAI client.
 
-What belongs to the Responses API and to hosted tools is tested with them; a client that leaves is in
-``test_real_engine`` and ``test_hosted_chat``.
+More of the Responses API and of hosted tools is tested with them.
 """
 
 import asyncio
 import json
+import threading
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,6 +72,23 @@ def test_01_the_prefix_survives_tool_turns_with_every_format(family, make_model,
         for before, after in zip(engine.requests, engine.requests[1:], strict=False):
             kept = [*before.prompt, *ends]
             assert after.prompt[: len(kept)] == kept
+
+
+def test_02_what_a_response_is_continued_from_keeps_its_calls_and_thoughts(make_model, make_engine, make_server):
+    tool: Any = {"type": "function", "name": "forecast", "parameters": VALUES, "strict": True}
+    with serving_family("glm45", make_model, make_engine, make_server) as (engine, client):
+        called = turn("glm45", "", [("forecast", PLAIN)])
+        engine.play = lambda request: f"<think>I should look.</think>{called}"
+        first: Any = client.responses.create(model="m", input="rain?", tools=[tool])
+        assert [item.type for item in first.output] == ["reasoning", "function_call"]
+        output: Any = {"type": "function_call_output", "call_id": first.output[1].call_id, "output": "dry"}
+        engine.play = lambda request: "<think></think>No."
+        second = client.responses.create(model="m", input=[output], previous_response_id=first.id, tools=[tool])
+        assert "I should look." in prompt_of(engine)
+        assert called.strip() in prompt_of(engine)
+        assert second.output_text == "No."
+        client.responses.create(model="m", input="sure?", previous_response_id=second.id, tools=[tool])
+        assert called.strip() in prompt_of(engine)
 
 
 async def gather_stream(url, **wanted):
@@ -224,6 +241,56 @@ def test_14_cached_tokens_are_always_told_and_the_usage_comes_last(client):
     assert chunks[-1].usage.prompt_tokens_details.cached_tokens == 7
 
 
+def codex(**more):
+    """A request as Codex sends it."""
+    return {
+        "model": "m", "instructions": "You write code.", "store": False, "stream": True, "tool_choice": "auto",
+        "parallel_tool_calls": True, "include": ["reasoning.encrypted_content"], "prompt_cache_key": "thread-1",
+        "text": {"verbosity": "low"}, "reasoning": {"effort": "medium", "summary": "auto"},
+        "tools": [
+            {"type": "function", "name": "exec_command", "strict": False,
+             "parameters": {"type": "object", "properties": {"cmd": {"type": "string"}}, "required": ["cmd"]}},
+            {"type": "custom", "name": "apply_patch", "description": "Edits files.",
+             "format": {"type": "grammar", "syntax": "lark", "definition": 'start: "*** Begin Patch" LF\nLF: /\\n/'}},
+            {"type": "namespace", "name": "mcp__docs", "description": "Documents.", "tools": [
+                {"type": "function", "name": "find", "parameters": {"type": "object", "properties": {}}}]},
+            {"type": "local_shell"}, {"type": "web_search", "external_web_access": False},
+            {"type": "tool_search", "execution": "client", "description": "Finds tools.", "parameters": {}},
+        ],
+        **more,
+    }  # fmt: skip
+
+
+def test_15_codex_gets_along_with_its_own_tools_and_items(scripted):
+    said = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go"}]}]
+    made = []
+    calls = [("exec_command", {"cmd": "ls"}), ("mcp__docs.find", {}), ("apply_patch", {"input": "*** Begin Patch\n"})]
+    for name, arguments in calls:
+        scripted.says(written((name, arguments)))
+        with httpx.stream("POST", f"{scripted.url}/v1/responses", json=codex(input=[*said, *made])) as stream:
+            events = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: {")]
+        last = events[-1]
+        assert last["type"] == "response.completed"
+        assert {"cached_tokens", "cache_write_tokens"} <= last["response"]["usage"]["input_tokens_details"].keys()
+        assert "reasoning_tokens" in last["response"]["usage"]["output_tokens_details"]
+        [item] = last["response"]["output"]
+        kind = item["type"]
+        output = [{"type": "input_text", "text": "done"}] if kind == "function_call" else "done"
+        made += [item, {"type": f"{kind}_output", "call_id": item["call_id"], "output": output}]
+    assert [item["type"] for item in made[::2]] == ["function_call", "function_call", "custom_tool_call"]
+    assert (made[2]["namespace"], made[2]["name"]) == ("mcp__docs", "find")
+    made.append({"type": "agent_message", "author": "/root/helper", "content": [{"type": "input_text", "text": "hm"}]})
+    made.append({"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be quick."}]})
+    scripted.says("ok")
+    answer = httpx.post(f"{scripted.url}/v1/responses", json=codex(input=[*said, *made], stream=False))
+    assert answer.json()["status"] == "completed"
+    prompt = prompt_of(scripted.engine)
+    assert "Be quick." in prompt
+    assert "hm" in prompt
+    # All that the model wrote in three turns is there as it wrote it.
+    assert all(written((name, arguments)) in prompt for name, arguments in calls)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_16_malformed_calls_are_text_and_no_error(family, make_model, make_engine, make_server):
     whole = turn(family, "", [("forecast", FULL)])
@@ -255,6 +322,48 @@ def test_16_malformed_calls_are_text_and_no_error(family, make_model, make_engin
 )
 def test_17_empty_tools_and_unknown_fields_are_no_mistake(client, wanted):
     assert ask(client, **wanted).choices[0].message.content == "hello"
+
+
+def test_18_a_client_that_leaves_stops_the_tool(scripted):
+    scripted.says(written(("python", {"code": "import time\nwhile True: time.sleep(1)"})))
+    url, tool = f"{scripted.url}/v1/responses", {"type": "code_interpreter", "container": {"type": "auto"}}
+    body = {"model": "m", "input": "go", "tools": [tool], "stream": True}
+    with httpx.stream("POST", url, json=body, timeout=60) as stream:
+        lines = stream.iter_lines()  # held: the stream is closed with it
+        added = next(line for line in lines if "code_interpreter_call" in line and "container_id" in line)
+        next(line for line in lines if "code_interpreter_call.interpreting" in line)
+    container = json.loads(added.removeprefix("data: "))["item"]["container_id"]
+    scripted.says(written(("python", {"code": "'still ' + 'there'"})), "ok")
+    tool = {"type": "code_interpreter", "container": container}
+    # The interpreter runs one call at a time: it would not answer if the first one were still running.
+    again = httpx.post(url, json={"model": "m", "input": "on", "tools": [tool]}, timeout=30).json()
+    assert again["output"][0]["container_id"] == container
+    assert again["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("chat/completions", {"messages": HI}), ("completions", {"prompt": "hi"}), ("responses", {"input": "hi"}),
+        ("messages", {"messages": HI, "max_tokens": 9}),
+    ],
+)  # fmt: skip
+def test_18_a_client_that_leaves_stops_the_model(scripted, path, asked):
+    stopped = threading.Event()
+
+    async def gate():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    scripted.engine.gate = gate
+    body = {"model": "m", "stream": True, **asked}
+    with httpx.stream("POST", f"{scripted.url}/v1/{path}", json=body, timeout=30) as stream:
+        lines = stream.iter_lines()
+        next(line for line in lines if "data:" in line)
+    assert stopped.wait(30)
+    assert scripted.engine.aborted
 
 
 def test_19_characters_and_stop_strings_may_span_tokens(scripted, client):

@@ -356,7 +356,7 @@ def test_only_background_work_can_be_cancelled(scripted, client):
         ({"input": "x", "tools": [{"type": "computer_use_preview"}]}, "not supported"),
         ({"input": [{"type": "message", "role": "user", "content": [{"type": "input_image"}]}]}, "text only"),
         ({"input": [{"type": "function_call", "name": "f"}]}, "input\\[0\\].*incomplete"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input\\[0\\].*not supported"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "not found"),
         ({"input": []}, "no input"),
         ({"input": "x", "previous_response_id": "resp_1", "conversation": "conv_1"}, "not both"),
         ({"input": "x", "background": True, "store": False}, "background needs store"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ...agent.events import StepFinished
+from ...chat.generate import Usage
 from .mcp.wanted import redacted
 from .schemas import ResponseRequest
 
@@ -66,12 +66,12 @@ def new_usage() -> JsonObject:
     }  # fmt: skip
 
 
-def count(usage: JsonObject, step: StepFinished) -> None:
+def count(usage: JsonObject, turn: Usage) -> None:
     """Add a turn of the model: each reads its whole prompt."""
-    usage["input_tokens"] += step.usage.prompt_tokens
-    usage["input_tokens_details"]["cached_tokens"] += step.usage.cached_tokens
-    usage["output_tokens"] += step.usage.completion_tokens
-    usage["output_tokens_details"]["reasoning_tokens"] += getattr(step.usage, "reasoning_tokens", 0)
+    usage["input_tokens"] += turn.prompt_tokens
+    usage["input_tokens_details"]["cached_tokens"] += turn.cached_tokens
+    usage["output_tokens"] += turn.completion_tokens
+    usage["output_tokens_details"]["reasoning_tokens"] += turn.reasoning_tokens
     usage["total_tokens"] = usage["input_tokens"] + usage["output_tokens"]
 
 

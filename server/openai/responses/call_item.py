@@ -35,9 +35,10 @@ class CallItem:
         self.item: JsonObject = {"id": item_id(self.prefix, turn, place), **self.begin()}
 
     def begin(self) -> JsonObject:
+        namespace = {"namespace": self.face.label} if self.face.label else {}
         return {
             "type": "function_call", "status": "in_progress", "arguments": "", "call_id": self.call_id,
-            "name": self.name,
+            "name": self.face.tool or self.name, **namespace,
         }  # fmt: skip
 
     def begun(self) -> Events:
@@ -48,7 +49,7 @@ class CallItem:
 
     def written(self, arguments: str, complete: bool) -> Events:
         self.item.update(arguments=arguments, status="completed" if complete else "incomplete")
-        done = self._event("response.function_call_arguments.done", arguments=arguments, name=self.name)
+        done = self._event("response.function_call_arguments.done", arguments=arguments, name=self.item["name"])
         return [done, self._done()]
 
     def started(self) -> Events:

@@ -28,7 +28,7 @@ class History:
 
 async def read_history(request: InputRequest, state: State, owner: str) -> History:
     """Raises :class:`ApiError`."""
-    own = own_items(request)
+    own = await _resolved(own_items(request), state, owner)
     conversation = request.conversation_id
     if request.previous_response_id and conversation:
         raise ApiError("Give previous_response_id or conversation, not both.", code="mutually_exclusive_parameters")
@@ -46,6 +46,16 @@ async def read_history(request: InputRequest, state: State, owner: str) -> Histo
             raise not_found("conversation", conversation)
         return History(await state.conversations.items(conversation), own)
     return History([], own)
+
+
+async def _resolved(items: list[JsonObject], state: State, owner: str) -> list[JsonObject]:
+    """The items, with those that they refer to in the places of references. Raises :class:`ApiError`."""
+    wanted = [item["id"] for item in items if item["type"] == "item_reference"]
+    found = await state.responses.find_items(wanted, owner) if wanted else {}
+    missing = next((item_id for item_id in wanted if item_id not in found), None)
+    if missing is not None:
+        raise not_found("item", missing)
+    return [found[item["id"]] if item["type"] == "item_reference" else item for item in items]
 
 
 def own_items(request: InputRequest) -> list[JsonObject]:

@@ -111,7 +111,8 @@ class _Builder:
                 turn = self._assistant(item)
                 turn["reasoning_content"] = turn.get("reasoning_content", "") + _thoughts(item)
             case "function_call":
-                self._call(item, item["call_id"], item["name"], item["arguments"])
+                namespace = f"{item['namespace']}." if item.get("namespace") else ""
+                self._call(item, item["call_id"], namespace + item["name"], item["arguments"])
             case "custom_tool_call":
                 self._call(item, item["call_id"], item["name"], json.dumps({"input": item["input"]}))
             case "local_shell_call" | "shell_call":
@@ -126,6 +127,8 @@ class _Builder:
                 self._hosted(item)
             case str() if kind.endswith("_call_output"):
                 self._output(item)
+            case "agent_message":  # another agent's words, for this one
+                self._message({"role": "user", "content": item["content"]})
             case "mcp_list_tools" | "compaction_trigger":
                 pass
             case "compaction":

@@ -6,9 +6,13 @@ last state says ``incomplete``.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from ....engine import Tokenizer
 from ...agent.events import (
     CallBegun,
     CallFinished,
@@ -21,6 +25,7 @@ from ...agent.events import (
     StepStarted,
     Text,
 )
+from .. import logprobs
 from .call_item import CallItem
 from .calls import CallItems
 from .items import item_id, public, seal
@@ -30,6 +35,16 @@ Sink = Callable[[JsonObject], Awaitable[None]]
 
 OUTPUTS = "code_interpreter_call.outputs"
 ENCRYPTED = "reasoning.encrypted_content"
+LOGPROBS = "message.output_text.logprobs"
+
+
+@dataclass
+class _Words:
+    """The open item of words or thoughts: its index in the output, and what has been said in it."""
+
+    index: int
+    text: str = ""
+    logprobs: list[JsonObject] = field(default_factory=list)
 
 
 class Output:
@@ -38,20 +53,22 @@ class Output:
         sink: takes every stream event.
         calls: makes the items of calls.
         include: what clients want to see beyond the usual.
+        tokenizer: spells tokens with their log-probabilities.
 
     Attributes:
         items: all items, with their private keys.
     """
 
-    def __init__(self, sink: Sink, calls: CallItems, include: Collection[str]) -> None:
+    def __init__(self, sink: Sink, calls: CallItems, include: Collection[str], tokenizer: Tokenizer) -> None:
         self.items: list[JsonObject] = []
         self._sink = sink
         self._make = calls
         self._include = include
+        self._tokenizer = tokenizer
         self._sequence = 0
         self._turn = ""
         self._places = 0
-        self._words: tuple[int, str] | None = None  # the open item of words or thoughts: its index and its text
+        self._words: _Words | None = None
         self._calls: dict[str, tuple[int, CallItem]] = {}
         self._open: set[int] = set()
         self._seen: set[int] = set()  # calls that the client knows of
@@ -91,7 +108,8 @@ class Output:
             case Reasoning():
                 await self._say(event.text, thinking=True)
             case Text():
-                await self._say(event.text, thinking=False)
+                tokens = msgspec.to_builtins(logprobs.shown(self._tokenizer, event.tokens))
+                await self._say(event.text, tokens, thinking=False)
             case CallBegun():
                 await self._close()
                 place = int(event.id[-2:], 16) if event.id.startswith(f"call_{self._turn}") else len(self._calls)
@@ -139,19 +157,20 @@ class Output:
                     self._open.discard(index)
             await self.emit(event, index)
 
-    async def _say(self, text: str, *, thinking: bool) -> None:
+    async def _say(self, text: str, tokens: Sequence[JsonObject] = (), *, thinking: bool) -> None:
         kind = "reasoning" if thinking else "message"
-        if self._words is None or self.items[self._words[0]]["type"] != kind:
+        if self._words is None or self.items[self._words.index]["type"] != kind:
             await self._close()
             await self._begin(thinking=thinking)
         assert self._words is not None
-        index, said = self._words
-        self._words = (index, said + text)
+        index = self._words.index
+        self._words.text += text
+        self._words.logprobs += tokens
         delta: JsonObject = {"item_id": self.items[index]["id"], "content_index": 0, "delta": text}
         if thinking:
             await self.emit({"type": "response.reasoning_text.delta", **delta}, index)
         else:
-            await self.emit({"type": "response.output_text.delta", **delta, "logprobs": []}, index)
+            await self.emit({"type": "response.output_text.delta", **delta, "logprobs": list(tokens)}, index)
 
     async def _begin(self, *, thinking: bool) -> None:
         # Words and thoughts take their places from the end, since calls number theirs from 0.
@@ -168,32 +187,32 @@ class Output:
                 "status": "in_progress", "content": [],
             }  # fmt: skip
         index = self._append(item)
-        self._words = (index, "")
+        self._words = _Words(index)
         await self.emit({"type": "response.output_item.added", "item": item}, index)
-        await self.emit({"type": "response.content_part.added", **self._part(item, "")}, index)
+        await self.emit({"type": "response.content_part.added", **self._part(item, self._words)}, index)
 
     async def _close(self, status: str = "completed") -> None:
         if self._words is None:
             return
-        (index, text), self._words = self._words, None
-        item = self.items[index]
+        words, self._words = self._words, None
+        index, item = words.index, self.items[words.index]
         thinking = item["type"] == "reasoning"
-        part = self._part(item, text)
-        about = {"item_id": item["id"], "content_index": 0, "text": text}
+        part = self._part(item, words)
+        about = {"item_id": item["id"], "content_index": 0, "text": words.text}
         if thinking:
             await self.emit({"type": "response.reasoning_text.done", **about}, index)
             if ENCRYPTED in self._include:
-                item["encrypted_content"] = seal(text)
+                item["encrypted_content"] = seal(words.text)
         else:
-            await self.emit({"type": "response.output_text.done", **about, "logprobs": []}, index)
+            await self.emit({"type": "response.output_text.done", **about, "logprobs": words.logprobs}, index)
         await self.emit({"type": "response.content_part.done", **part}, index)
         item.update(content=[part["part"]], status=status)
         await self.emit({"type": "response.output_item.done", "item": item}, index)
 
     @staticmethod
-    def _part(item: JsonObject, text: str) -> JsonObject:
+    def _part(item: JsonObject, words: _Words) -> JsonObject:
         if item["type"] == "reasoning":
-            part: JsonObject = {"type": "reasoning_text", "text": text}
+            part: JsonObject = {"type": "reasoning_text", "text": words.text}
         else:
-            part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+            part = {"type": "output_text", "text": words.text, "annotations": [], "logprobs": list(words.logprobs)}
         return {"item_id": item["id"], "content_index": 0, "part": part}

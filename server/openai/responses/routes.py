@@ -49,6 +49,13 @@ async def input_tokens(request: Request) -> JsonObject:
     return {"object": "response.input_tokens", "input_tokens": tokens}
 
 
+@router.post("/v1/responses/compact", openapi_extra=body.documented(InputRequest))
+async def compact(request: Request) -> JsonObject:
+    wanted = await body.read(request, InputRequest)
+    service, caller = _service(request), caller_of(request.scope)
+    return await until_disconnect(request.receive, lambda: service.compact(wanted, caller))
+
+
 @router.get("/v1/responses/{response_id}")
 async def retrieve(request: Request, response_id: str) -> Response:
     service, owner = _service(request), caller_of(request.scope).name

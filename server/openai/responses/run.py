@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from ....engine import Tokenizer
 from ...agent.events import Answer, Event, Failed, StepFinished
 from ...agent.running import running
 from ...store.containers import StoredContainer
@@ -36,6 +37,7 @@ class Run:
         body: the response object, which grows.
         task: what works.
         faces: as what the calls of tools appear, by what the model calls these.
+        tokenizer: the model's.
         container: the id of the container that hosted tools work in.
         owner: whose it is. input: the request's items. include: what the client wants to see beyond the usual.
         keep: stores the run and the events of its log; None when it is not to be stored.
@@ -46,6 +48,7 @@ class Run:
     body: JsonObject
     task: HostedTask
     faces: Mapping[str, Face]
+    tokenizer: Tokenizer
     container: str
     owner: str
     input: list[JsonObject]
@@ -62,7 +65,7 @@ class Run:
     def __post_init__(self) -> None:
         self.sink: Sink | None = None
         self.error: ApiError | None = None
-        self.output = Output(self._record, CallItems(self.faces, self.container), self.include)
+        self.output = Output(self._record, CallItems(self.faces, self.container), self.include, self.tokenizer)
 
     @property
     def id(self) -> str:
@@ -139,7 +142,7 @@ class Run:
     def _note(self, event: Event) -> None:
         match event:
             case StepFinished():
-                count(self.body["usage"], event)
+                count(self.body["usage"], event.usage)
             case Answer(_, "length") | Failed("length"):
                 self.body["status"] = "incomplete"
                 self.body["incomplete_details"] = {"reason": "max_output_tokens"}

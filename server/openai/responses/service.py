@@ -28,10 +28,12 @@ from ..hosted_task import begin
 from ..prepare import Prepared, prepare, served_name
 from ..schemas import ChatRequest
 from .body import new_body
+from .compaction import compact
 from .history import History, read_history
 from .items import ItemError, Read, read_items
 from .mcp.lending import Lending, lend
 from .mcp.listing import own_listings
+from .output import LOGPROBS
 from .run import Run
 from .schemas import EXTRAS, InputRequest, ResponseRequest
 from .tools import RequestTools, chat_choice, read_tools
@@ -105,13 +107,25 @@ class ResponseService:
         body = new_body(request, body_id, name, defaults=model.defaults)
         kept = request.store is not False
         return Run(
-            body=body, task=task, faces=tools.faces, container=container, owner=caller.name, input=history.own,
+            body=body, task=task, faces=tools.faces, tokenizer=model.tokenizer, container=container,
+            owner=caller.name, input=history.own,
             include=tuple(request.include or ()), keep=self._keep if kept else None,
             fresh=fresh, listings=[*listings, *lending.listings],
         )  # fmt: skip
 
     async def count(self, request: InputRequest, caller: Caller) -> int:
         """Tokens of the input. Raises :class:`ApiError` or EngineError."""
+        chat, _ = await self._asked(request, caller)
+        prepared: Prepared = await prepare(chat, self._served, caller.name, stored=_continues(request))
+        return len(prepared.prompt)
+
+    async def compact(self, request: InputRequest, caller: Caller) -> JsonObject:
+        """See :mod:`compaction`. Raises :class:`ApiError` or EngineError."""
+        chat, history = await self._asked(request, caller)
+        return await compact(chat, history.items, self._served, caller.name, stored=_continues(request))
+
+    async def _asked(self, request: InputRequest, caller: Caller) -> tuple[ChatRequest, History]:
+        """The input as chat completions have it, hosted tools among the others, and the items that it is made of."""
         served_name(self._served, request.model)
         history = await read_history(request, self._state, caller.name)
         offer = await self._hands.offer_for(self._served)
@@ -121,9 +135,7 @@ class ResponseService:
         _, info = self._served.now()
         own = [tool for name, tool in offer.registry.tools.items() if name in tools.hosted]
         hosted = [tool.spec.function() for tool in (*own, *lending.lent.shown(info.max_model_len))]
-        chat = self._chat(request, read.messages, tools, [*hosted, *tools.definitions])
-        prepared: Prepared = await prepare(chat, self._served, caller.name, stored=_continues(request))
-        return len(prepared.prompt)
+        return self._chat(request, read.messages, tools, [*hosted, *tools.definitions]), history
 
     async def start(self, run: Run) -> None:
         """Run in the background. Its events are logged for whoever follows; a restart finds it in the store."""
@@ -230,6 +242,8 @@ class ResponseService:
             fields |= {
                 "max_completion_tokens": request.max_output_tokens, "max_tool_calls": request.max_tool_calls,
                 "temperature": request.temperature, "top_p": request.top_p, "user": request.user,
+                "logprobs": bool(request.top_logprobs) or LOGPROBS in (request.include or ()),
+                "top_logprobs": request.top_logprobs,
             }  # fmt: skip
             extra = request.model_extra or {}
             fields |= {name: extra[name] for name in EXTRAS if name in extra}
@@ -267,8 +281,6 @@ def _refuse(request: ResponseRequest) -> None:
         raise ApiError("Stored prompts are not supported here.", code="unsupported_value", param="prompt")
     if request.background and request.store is False:
         raise ApiError("background needs store to be true.", code="invalid_value", param="background")
-    if request.top_logprobs:
-        raise ApiError("top_logprobs is not supported in responses.", code="unsupported_value", param="top_logprobs")
 
 
 def _continues(request: InputRequest) -> bool:

@@ -52,7 +52,8 @@ class Face:
     """As what a tool's calls appear.
 
     Args:
-        label, tool: for ``mcp``, the server, and what it calls the tool if that differs from what the model does.
+        label, tool: for ``mcp``, the server, and what it calls the tool if that differs from what the model does;
+            for a function of a namespace, the namespace and the function's name in it.
         inner: for ``mcp_deferred``, the faces of the tools that may be called this way.
     """
 
@@ -107,12 +108,18 @@ def read_tools(tools: Sequence[JsonObject], offer: Offer, model: str, operators:
         elif kind == _CODE:
             _host(read, ["python"], Face("code_interpreter"), offer, model, place)
             read.container = tool.get("container") or read.container
+        elif kind in _SEARCH and tool.get("external_web_access") is False:
+            pass  # wants an index of the web; there is none
         elif kind in _SEARCH:
             _host(read, ["search", "open", "find"], Face("web_search"), offer, model, place)
+        elif kind == "namespace":
+            _namespace(read, tool, place)
+        elif kind == "tool_search":
+            pass  # finds what is deferred; here the model knows every tool from the beginning
         elif kind == "mcp":
             _mcp(read, tool, offer, model, place, operators)
         else:
-            known = ", ".join(("function", "custom", _CODE, "web_search", "mcp", *_SHELLS))
+            known = ", ".join(("function", "custom", "namespace", _CODE, "web_search", "mcp", *_SHELLS))
             raise ApiError(
                 f"Tools of type {str(kind)[:60]!r} are not supported here. Supported: {known}.",
                 code="unsupported_value",
@@ -161,6 +168,21 @@ def _function(tool: JsonObject, place: str) -> JsonObject:
     function = tool.get("function") if isinstance(tool.get("function"), dict) else tool
     assert isinstance(function, dict)
     return {key: function[key] for key in ("name", "description", "parameters", "strict") if key in function}
+
+
+def _namespace(read: RequestTools, namespace: JsonObject, place: str) -> None:
+    """Functions that go by their namespace's name and their own."""
+    name, tools = namespace.get("name"), namespace.get("tools")
+    if not isinstance(name, str) or not isinstance(tools, list):
+        raise ApiError("A namespace needs a name and tools.", code="missing_required_parameter", param=place)
+    for index, tool in enumerate(tools):
+        inner = f"{place}.tools[{index}]"
+        if not isinstance(tool, dict) or tool.get("type") != "function":
+            raise ApiError("A namespace holds functions.", code="unsupported_value", param=inner)
+        function = _function(tool, inner)
+        own = str(function.get("name"))
+        _add(read, tool, "function", {**function, "name": f"{name}.{own}"}, inner)
+        read.faces[f"{name}.{own}"] = Face("function", name, own)
 
 
 def _custom(tool: JsonObject, place: str) -> JsonObject:
