@@ -137,7 +137,8 @@ async def begin(
     session = await _session(chat.session_id, hands, caller) if chat.session_id is not None else None
     own, lent, listed = await _chosen(chat, served, hands, external, session, lent)
     tools = Registry.of([*own.tools.values(), *lent.shown(info.max_model_len)])
-    foreign = frozenset(tool.function.name for tool in chat.tools or () if tool.function is not None)
+    defined = [tool.custom or tool.function for tool in chat.tools or ()]
+    foreign = frozenset(definition.name for definition in defined if definition is not None)
     for name in foreign.intersection(tools.tools):
         raise ApiError(f"tools has {name!r}, and so have hosted_tools.", code="invalid_value", param="tools")
     both = chat.model_copy(update={"tools": [*_definitions(tools), *(chat.tools or ())], "session_id": None})

@@ -28,7 +28,7 @@ class FunctionDefinition(_Lenient):
 
 class CustomGrammar(_Lenient):
     definition: str
-    syntax: str
+    syntax: Literal["lark", "regex"]
 
 
 class CustomFormat(_Lenient):
@@ -37,7 +37,7 @@ class CustomFormat(_Lenient):
 
 
 class CustomDefinition(_Lenient):
-    """A tool whose input is plain text. A grammar is shown to the model; it is not enforced."""
+    """A tool whose input is plain text. Grammars are shown to the model; a regular expression is enforced too."""
 
     name: str
     description: str | None = None

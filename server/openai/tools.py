@@ -73,7 +73,7 @@ def read_tools(chat: ChatRequest, model: ChatModel) -> Tools:
 
 def _function(tool: ToolDefinition, index: int) -> FunctionTool:
     if tool.type == "custom" and tool.custom is not None:
-        return FunctionTool(_name(tool.custom.name, index, "custom"), _custom_parameters())
+        return FunctionTool(_name(tool.custom.name, index, "custom"), _custom_parameters(tool.custom))
     if tool.type != "function" or tool.function is None:
         problem = f"it is {tool.type!r} without a definition; expected a function or a custom tool"
         raise _bad_tool(index, "type", problem)
@@ -96,11 +96,14 @@ def _name(name: str, index: int, kind: str) -> str:
     return name
 
 
-def _custom_parameters() -> JsonObject:
-    """Models call functions only, so a custom tool is a function with one text."""
+def _custom_parameters(tool: CustomDefinition) -> JsonObject:
+    """Models call functions only, so a custom tool is a function with one text. A regular expression binds it."""
+    grammar = tool.format.grammar if tool.format is not None else None
+    text = {"type": "string"}
+    if grammar is not None and grammar.syntax == "regex":
+        text["pattern"] = grammar.definition
     return {
-        "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"],
-        "additionalProperties": False,
+        "type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False,
     }  # fmt: skip
 
 

@@ -279,7 +279,7 @@ def test_15_codex_gets_along_with_its_own_tools_and_items(scripted):
         made += [item, {"type": f"{kind}_output", "call_id": item["call_id"], "output": output}]
     assert [item["type"] for item in made[::2]] == ["function_call", "function_call", "custom_tool_call"]
     assert (made[2]["namespace"], made[2]["name"]) == ("mcp__docs", "find")
-    made.append({"type": "agent_message", "author": "/root/helper", "content": [{"type": "input_text", "text": "hm"}]})
+    made.append({"type": "agent_message", "author": "planner", "content": [{"type": "input_text", "text": "hm"}]})
     made.append({"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be quick."}]})
     scripted.says("ok")
     answer = httpx.post(f"{scripted.url}/v1/responses", json=codex(input=[*said, *made], stream=False))

@@ -186,18 +186,14 @@ def _namespace(read: RequestTools, namespace: JsonObject, place: str) -> None:
 
 
 def _custom(tool: JsonObject, place: str) -> JsonObject:
-    """A tool whose input is one text: a function with that one argument. A regular expression is enforced."""
-    description = str(tool.get("description") or "")
-    text: JsonObject = {"type": "string"}
+    """As chat completions have it."""
     format = tool.get("format") or {}
     if not isinstance(format, dict):
         raise ApiError("a custom tool's format must be an object.", code="invalid_type", param=f"{place}.format")
     if format.get("type") == "grammar":
-        if format.get("syntax") == "regex":
-            text["pattern"] = format.get("definition")
-        description += f"\nThe input follows this {format.get('syntax')} grammar:\n{format.get('definition')}"
-    schema = {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}
-    return {"name": tool.get("name"), "description": description.strip(), "parameters": schema}
+        grammar = {"syntax": format.get("syntax"), "definition": format.get("definition")}
+        format = {"type": "grammar", "grammar": grammar}
+    return {"name": tool.get("name"), "description": tool.get("description"), "format": format or None}
 
 
 def _mcp(
@@ -253,4 +249,5 @@ def _add(read: RequestTools, tool: JsonObject, kind: Kind, function: JsonObject,
     if name in read.faces:
         raise ApiError(f"Two tools are named {name!r}.", code="invalid_value", param=f"{place}.name")
     read.faces[name] = Face(kind)
-    read.definitions.append({"type": "function", "function": function})
+    defined = "custom" if kind == "custom" else "function"
+    read.definitions.append({"type": defined, defined: function})

@@ -1,6 +1,7 @@
 """OpenAI's own client, sync and async, with its helpers. ``stage`` plays the model's words, ``pocket`` is the model."""
 
 import asyncio
+import re
 from typing import Any, Literal
 
 import openai
@@ -128,6 +129,21 @@ def test_hosted_python_in_a_response(stage, client, call):
     )
     assert response.output[0].outputs[0].logs == "42"
     assert response.output_text == "It is 42."
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_custom_tools_regular_expression_binds_its_input(stage, client, call, api):
+    rule = {"type": "grammar", "syntax": "regex", "definition": r"\d{4}-\d{2}"}
+    stage.rehearse({"When?": call("date", input="some day")})
+    if api == "chat":
+        grammar = {"type": "grammar", "grammar": {"syntax": "regex", "definition": rule["definition"]}}
+        custom: Any = {"type": "custom", "custom": {"name": "date", "format": grammar}}
+        answer = client.chat.completions.create(model="m", messages=user("When?"), tools=[custom], max_tokens=200)
+        given = answer.choices[0].message.tool_calls[0].custom.input
+    else:
+        custom = {"type": "custom", "name": "date", "format": rule}
+        given = client.responses.create(model="m", input="When?", tools=[custom], max_output_tokens=200).output[0].input
+    assert re.fullmatch(rule["definition"], given)
 
 
 def test_many_answers_at_once(stage):
