@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -11,7 +10,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from ..engine import EngineConfig
 from ..tools.browser.config import BrowserConfig
 from ..tools.sandbox.config import SandboxConfig
-from ..tools.sandbox.identity import server_is_root
 from .external.config import ExternalConfig
 from .http.names import is_loopback
 from .settings import (
@@ -25,6 +23,7 @@ from .settings import (
     external_config,
     gather,
     sandbox_config,
+    state_dir,
 )
 
 
@@ -131,7 +130,7 @@ class ServerConfig(BaseModel):
         own = set(cls.model_fields) - {"engine", "browsing", "sandbox", "external"}
         known = own | ENGINE_SETTINGS | BROWSER_SETTINGS | SANDBOX_SETTINGS | EXTERNAL_SETTINGS
         settings = gather(flags, environment, known)
-        settings.setdefault("state_dir", _state_dir(environment))
+        settings.setdefault("state_dir", state_dir(environment))
         values = {name: value for name, value in settings.items() if name in own}
         values["engine"] = engine_config(settings)
         values["browsing"], values["sandbox"] = browser_config(settings), sandbox_config(settings)
@@ -142,14 +141,3 @@ class ServerConfig(BaseModel):
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "configuration"
             raise ConfigError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
-
-
-def _state_dir(environment: Mapping[str, str]) -> str:
-    """Where programs keep what must outlive them, by the XDG specification; root's where the system's programs do.
-
-    A root server's workspaces are used by other users, who may not pass its home.
-    """
-    if server_is_root() and "XDG_STATE_HOME" not in environment:
-        return "/var/lib/agenthost"
-    base = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "~", ".local", "state")
-    return os.path.join(os.path.expanduser(base), "agenthost")

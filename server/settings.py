@@ -5,6 +5,7 @@ Imports little: ``agenthost run`` reads the engine's settings with it before any
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -104,7 +105,21 @@ def external_config(settings: Mapping[str, Any], environment: Mapping[str, str])
     approval = settings.get("mcp_approval", "ask")
     if approval not in ("ask", "never"):
         raise ConfigError(f"mcp_approval is {approval!r}, expected 'ask' or 'never'")
-    return ExternalConfig(tuple(servers), approval, hosts)
+    state = settings.get("state_dir") or state_dir(environment)
+    return ExternalConfig(tuple(servers), approval, hosts, Path(state) / "mcp-logins")
+
+
+def state_dir(environment: Mapping[str, str]) -> str:
+    """Where programs keep what must outlive them, by the XDG specification; root's where the system's programs do.
+
+    A root server's workspaces are used by other users, who may not pass its home.
+    """
+    from ..tools.sandbox.identity import server_is_root
+
+    if server_is_root() and "XDG_STATE_HOME" not in environment:
+        return "/var/lib/agenthost"
+    base = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "~", ".local", "state")
+    return os.path.join(os.path.expanduser(base), "agenthost")
 
 
 def _words(value: str | Iterable[str]) -> list[str]:

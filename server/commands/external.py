@@ -40,11 +40,14 @@ async def external_tools(config: ExternalConfig, person: Person | None) -> Async
         yield Lent()
         return
     from ...tools.remote import RemoteServers
+    from ...tools.remote.http import trusted_client
+    from ...tools.remote.login import Login
     from ..agent.approval import ApprovalPolicy, approved
 
     policy = ApprovalPolicy(config.approval)
     behind = frozenset(server.label for server in config.servers if server.defer)
-    async with RemoteServers(config.servers) as running:
+    login = Login(config.logins, person.login if person else None)
+    async with RemoteServers(config.servers, trusted_client(login)) as running:
         await running.tried()
         tools = running.tools()
         hidden = frozenset(tool.spec.name for tool in tools if tool.label in behind)

@@ -42,6 +42,11 @@ class Person:
             answer = (await self._read("[y]es, [a]lways for this tool, [N]o: ")).lower()
         return "once" if answer in ("y", "yes") else "always" if answer in ("a", "always") else "no"
 
+    async def login(self, label: str, url: str) -> None:
+        """Show where to log in to an external server. It is known elsewhere when that is done."""
+        async with self._turn:
+            self._say(f"\nThe external server {label} wants you to log in. Open this page:\n  {printable(url)}")
+
     async def answer(self, question: Question) -> Reply:
         """What a server wants to know, field by field; an empty line for a required field declines."""
         async with self._turn:

@@ -98,8 +98,10 @@ class External:
             started.exception()  # seen: it is logged
             return
         from ...tools.remote import Pool, RemoteServers
-        from ...tools.remote.pool import egress_client
+        from ...tools.remote.http import egress_client, trusted_client
+        from ...tools.remote.login import Login
 
-        async with RemoteServers(self._config.servers) as servers, Pool(egress_client(self._egress)) as pool:
+        trusted = trusted_client(Login(self._config.logins))
+        async with RemoteServers(self._config.servers, trusted) as servers, Pool(egress_client(self._egress)) as pool:
             started.set_result((servers, pool))
             await anyio.sleep_forever()

@@ -6,7 +6,9 @@ import importlib
 import threading
 
 _loading = threading.Lock()
-_MODULES = (".agent_tool", ".http", ".server", "...tools.remote.servers", "...tools.remote.pool")
+_MODULES = (
+    ".agent_tool", ".http", ".server", "...tools.remote.servers", "...tools.remote.login", "...tools.remote.pool",
+)  # fmt: skip
 
 
 def load_sdk() -> None:

@@ -19,6 +19,28 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True)
+class OAuth:
+    """How to log in to a server; without any of these by a registration that the server makes itself.
+
+    Args:
+        client_id, client_secret: of a client that was registered beforehand.
+        client_metadata_url: where a document describes this client; it is then its id.
+        scope: to ask for, separated by spaces; None for what the server says.
+        callback_port: of the page on this machine to which the login comes back; None for any.
+        client_credentials: log in as the client itself, without a person.
+        issuer: the authorization server to which these credentials belong.
+    """
+
+    client_id: str | None = None
+    client_secret: str | None = None
+    client_metadata_url: str | None = None
+    scope: str | None = None
+    callback_port: int | None = None
+    client_credentials: bool = False
+    issuer: str | None = None
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """One external server, reached by a command or by a URL.
 
@@ -28,7 +50,7 @@ class ServerConfig:
         env: further environment variables of the command.
         cwd: where the command runs.
         url: of a streamable HTTP endpoint.
-        headers: sent with every request to ``url``.
+        headers: sent with every request to ``url``. oauth: how to log in there, if it asks for that.
         allowed: names of the tools to offer; None for all.
         excluded: names of tools not to offer.
         approved: names of tools that may be called without asking; ``*`` for all.
@@ -42,6 +64,7 @@ class ServerConfig:
     cwd: str | None = None
     url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    oauth: OAuth | None = None
     allowed: frozenset[str] | None = None
     excluded: frozenset[str] = frozenset()
     approved: frozenset[str] = frozenset()
@@ -113,7 +136,8 @@ def _server(label: str, given: object, environment: Mapping[str, str]) -> Server
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RemoteConfigError(f"url is {address!r}, expected http:// or https://")
-        return ServerConfig(url=address, headers=_mapping(given.get("headers", {}), "headers", fill), **common)
+        headers = _mapping(given.get("headers", {}), "headers", fill)
+        return ServerConfig(url=address, headers=headers, oauth=_oauth(given.get("oauth"), fill), **common)
     raise RemoteConfigError('expected either "command" (with "args", "env") or "url" (with "headers")')
 
 
@@ -131,6 +155,29 @@ class _Filler:
         if value is None:
             raise RemoteConfigError(f"{where}: the environment variable {match[1]} is not set")
         return value
+
+
+def _oauth(given: object, fill: _Filler) -> OAuth | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise RemoteConfigError("oauth: expected an object")
+    known = {"clientId", "clientSecret", "clientMetadataUrl", "scopes", "callbackPort", "grant", "issuer"}
+    if unknown := sorted(set(given) - known):
+        raise RemoteConfigError(f"oauth: unknown: {', '.join(unknown)}. Known: {', '.join(sorted(known))}")
+    texts = {key: fill(given[key], f"oauth.{key}") for key in known - {"scopes", "callbackPort"} if key in given}
+    grant, port, secret = texts.get("grant", "authorization_code"), given.get("callbackPort"), texts.get("clientSecret")
+    if grant not in ("authorization_code", "client_credentials"):
+        raise RemoteConfigError(f"oauth.grant is {grant!r}, expected 'authorization_code' or 'client_credentials'")
+    if grant == "client_credentials" and not ("clientId" in texts and secret):
+        raise RemoteConfigError("oauth.grant 'client_credentials' needs clientId and clientSecret")
+    if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
+        raise RemoteConfigError(f"oauth.callbackPort is {port!r}, expected a port")
+    scope = " ".join(_strings(given["scopes"], "oauth.scopes")) if "scopes" in given else None
+    return OAuth(
+        texts.get("clientId"), secret, texts.get("clientMetadataUrl"), scope, port, grant == "client_credentials",
+        texts.get("issuer"),
+    )  # fmt: skip
 
 
 def _mapping(given: object, where: str, fill: _Filler) -> dict[str, str]:

@@ -14,35 +14,18 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.abc
-import httpx2
 
-from ..egress.connect import Egress
-from ..egress.http import EgressTransport
-from ..egress.policy import EgressPolicy
 from ..errors import ToolError
 from ..spec import JsonObject, ToolContext
 from .config import ServerConfig
 from .definition import Definition
-from .server import HttpClient, RemoteServer
+from .http import HttpClient
+from .server import RemoteServer
 
 if TYPE_CHECKING:
     import mcp.types as types
 
 _Key = tuple[str, str | None, tuple[tuple[str, str], ...]]
-
-
-def egress_client(policy: EgressPolicy) -> HttpClient:
-    """For servers that requests name: every connection passes ``policy``."""
-
-    def make(config: ServerConfig) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            transport=EgressTransport(Egress(policy)),
-            headers=dict(config.headers),
-            timeout=httpx2.Timeout(30.0, read=300.0),
-            trust_env=False,
-        )
-
-    return make
 
 
 @dataclass

@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
-import httpx2
 import mcp.types as types
 from mcp import Client
 from mcp.client.context import ClientRequestContext
@@ -30,6 +29,7 @@ from ..interaction import Progress, Question
 from ..spec import JsonObject, ToolContext
 from .config import ServerConfig
 from .definition import BadDefinition, Definition, definition
+from .http import HttpClient
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,6 @@ _PAUSES = (0.0, 0.5, 2.0, 8.0, 30.0)  # seconds before each try to connect again
 _STEADY = 60.0  # seconds after which a connection counts as good
 _MOST_TOOLS = 512
 _LAST_WORDS = 2000  # bytes of what a command wrote to stderr
-
-HttpClient = Callable[[ServerConfig], httpx2.AsyncClient]
-
-
-def plain_client(config: ServerConfig) -> httpx2.AsyncClient:
-    """For the servers of the operator's own configuration. The SDK follows redirects on the same origin only."""
-    return httpx2.AsyncClient(headers=dict(config.headers), timeout=httpx2.Timeout(30.0, read=300.0))
 
 
 class RemoteServer:
@@ -61,7 +54,7 @@ class RemoteServer:
         busy: calls are under way.
     """
 
-    def __init__(self, config: ServerConfig, http_client: HttpClient = plain_client) -> None:
+    def __init__(self, config: ServerConfig, http_client: HttpClient) -> None:
         self.config = config
         self.definitions: dict[str, Definition] = {}
         self.problem: str | None = "it has not been started"
@@ -72,6 +65,7 @@ class RemoteServer:
         self._tried = anyio.Event()
         self._asking: list[ToolContext] = []
         self._errors = b""
+        self._limit: anyio.CancelScope | None = None  # of connecting
 
     @property
     def busy(self) -> bool:
@@ -164,10 +158,10 @@ class RemoteServer:
                 client_info=types.Implementation(name="agenthost", version="0.1.0"),
                 cache=None,
             )
-            with anyio.fail_after(CONNECT_TIMEOUT) as scope:
+            with anyio.fail_after(CONNECT_TIMEOUT) as self._limit:
                 async with client:
                     await self._list(client)
-                    scope.deadline = float("inf")
+                    self._limit.deadline = float("inf")
                     self._client, self.problem, self._was_up = client, None, True
                     self._tried.set()
                     if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
@@ -178,7 +172,7 @@ class RemoteServer:
     @asynccontextmanager
     async def _transport(self, group: anyio.abc.TaskGroup) -> AsyncIterator[object]:
         if self.config.url is not None:
-            async with self._http_client(self.config) as http:
+            async with self._http_client(self.config, self._waiting) as http:
                 yield streamable_http_client(self.config.url, http_client=http)
             return
         reading, writing = os.pipe()
@@ -187,6 +181,19 @@ class RemoteServer:
         group.start_soon(self._keep_errors, reading)
         with os.fdopen(writing, "w") as errors:
             yield stdio_client(parameters, errlog=errors)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """The connection's time limit does not run while a person is waited for."""
+        if self._limit is None:
+            yield
+            return
+        left = self._limit.deadline - anyio.current_time()
+        self._limit.deadline = float("inf")
+        try:
+            yield
+        finally:
+            self._limit.deadline = anyio.current_time() + left
 
     async def _keep_errors(self, fd: int) -> None:
         try:

@@ -10,8 +10,9 @@ from typing import Self
 import anyio
 
 from .config import ServerConfig
+from .http import HttpClient, trusted_client
 from .names import Aliases
-from .server import HttpClient, RemoteServer, plain_client
+from .server import RemoteServer
 from .tool import RemoteTool
 
 
@@ -20,10 +21,12 @@ class RemoteServers:
 
     Args:
         configs: in the order in which models see their tools.
+        http_client: makes what requests to URLs go through; None for one that does not log in.
     """
 
-    def __init__(self, configs: Iterable[ServerConfig], http_client: HttpClient = plain_client) -> None:
-        self._servers = {config.label: RemoteServer(config, http_client) for config in configs}
+    def __init__(self, configs: Iterable[ServerConfig], http_client: HttpClient | None = None) -> None:
+        client = http_client or trusted_client()
+        self._servers = {config.label: RemoteServer(config, client) for config in configs}
         self._aliases = Aliases()
         self._stack = AsyncExitStack()
 
