@@ -96,8 +96,8 @@ def test_how_code_runs_is_set_by_flags_and_variables():
 
 
 def test_state_is_where_the_system_expects_it(monkeypatch):
-    monkeypatch.setattr("agenthost.server.config.server_is_root", lambda: False)
+    monkeypatch.setattr("agenthost.tools.sandbox.identity.server_is_root", lambda: False)
     assert ServerConfig.load({}, {"HOME": "/home/..."}).state_dir == "/home/.../.local/state/agenthost"
-    monkeypatch.setattr("agenthost.server.config.server_is_root", lambda: True)
+    monkeypatch.setattr("agenthost.tools.sandbox.identity.server_is_root", lambda: True)
     assert ServerConfig.load({}, {"HOME": "/home/..."}).state_dir == "/var/lib/agenthost"
     assert ServerConfig.load({}, {"XDG_STATE_HOME": "/state"}).state_dir == "/state/agenthost"

@@ -72,6 +72,18 @@ def test_our_own_tools_pass_what_needs_no_fixture(server, tmp_path, revision, sc
     judge(tmp_path, server.url + "/mcp", "--scenario", scenario, "--spec-version", revision)
 
 
+@pytest.mark.slow
+def test_our_own_tools_need_no_session(server, tmp_path):
+    untestable = [  # these call the suite's own tools, which are with the fixtures
+        "sep-2575-server-rejects-undeclared-capability", "sep-2575-missing-capability-http-400",
+        "sep-2575-http-server-no-independent-requests-on-stream", "sep-2575-server-no-log-without-loglevel",
+    ]  # fmt: skip
+    expected = tmp_path / "expected.yml"
+    expected.write_text("server:\n" + "".join(f"  - server-stateless:{check}\n" for check in untestable))
+    options = ("--scenario", "server-stateless", "--spec-version", "2026-07-28", "--expected-failures", str(expected))
+    judge(tmp_path, server.url + "/mcp", *options)
+
+
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_the_inspector_finds_nothing_to_criticise(server, era):
     command = [
