@@ -26,6 +26,8 @@ from .http.names import hosts_for
 from .http.request_id import RequestIds
 from .mcp.endpoint import PATH, McpEndpoint
 from .mcp.oauth import Tokens
+from .observe import audit
+from .observe.calls import ToolCall
 from .observe.metrics import Metrics
 from .openai import chat, completions, conversations, errors, files, models
 from .openai import containers as container_routes
@@ -80,9 +82,13 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     )
     tokens = Tokens.of(config)
 
+    def called(call: ToolCall) -> None:
+        metrics.called(call)
+        audit.record(call)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        served.engine.watcher, hands.on_call = metrics, metrics.called
+        served.engine.watcher, hands.on_call = metrics, called
         async with served, kept, hands, external, responses, mcp.running():
             yield
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -14,11 +13,11 @@ from ..tools.browser.config import BrowserConfig
 from ..tools.code.network import CodeNetwork
 from ..tools.sandbox.backend import Backend
 from ..tools.sandbox.config import SandboxConfig
+from .observe.calls import OnCall
 from .served import ServedModel
 
 log = logging.getLogger("agenthost")
 Files = Literal["core", "full"]
-OnCall = Callable[[str, str, float], None]
 
 EMBEDDED = "pocket"
 _CONTEXT_FOR_ALL = 16_384  # tokens
@@ -40,7 +39,7 @@ class Hands:
         sandbox: how code may run.
 
     Attributes:
-        on_call: told of every call that is done: the tool, ``ok`` or ``error``, seconds.
+        on_call: told of every call that is over.
         warning: what an operator must know of how code runs; None when all is well, or not known yet.
 
     Raises when entered:

@@ -79,6 +79,17 @@ def failure(message: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(text=f"Error: {message}")], is_error=True)
 
 
+def session_id(result: types.CallToolResult | None) -> str | None:
+    """Of the session that a call worked in, where its result tells it."""
+    return None if result is None else (result.meta or {}).get(_SESSION_KEY)
+
+
+def size(result: types.CallToolResult | None) -> int:
+    """Characters of a result's texts and encoded media."""
+    blocks = () if result is None else result.content
+    return sum(len(getattr(block, "text", getattr(block, "data", ""))) for block in blocks)
+
+
 def _media(data: bytes, mime_type: str) -> types.ContentBlock:
     encoded = base64.b64encode(data).decode()
     if mime_type.startswith("audio/"):

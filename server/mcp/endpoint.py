@@ -110,7 +110,8 @@ class McpEndpoint:
 
         tools = Registry.of([*registry.tools.values(), AgentTool(self._served.parts, inner)])
         limits = CallLimits(per_second=self._per_second)
-        return manager(create_server(tools, Visits(self._hands.sessions), limits), self._max_body)
+        server = create_server(tools, Visits(self._hands.sessions), limits, self._hands.on_call)
+        return manager(server, self._max_body)
 
     def _build_fixtures(self) -> StreamableHTTPSessionManager:
         from .conformance.event_store import MemoryEventStore

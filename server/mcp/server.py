@@ -13,6 +13,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from ...tools import Registry
+from ..observe.calls import OnCall
 from .prompts import Prompts
 from .resources import Resources
 from .tasks import Tasks
@@ -35,11 +36,13 @@ _OWN = "Calls without a session_id share this server's own workspace."
 _NEW = "A call without a session_id gets an empty workspace, and its result tells the id to pass on."
 
 
-def create_server(registry: Registry, visits: Visits, limits: CallLimits | None = None) -> Server:
-    """The server for ``registry``, without a transport."""
+def create_server(
+    registry: Registry, visits: Visits, limits: CallLimits | None = None, on_call: OnCall | None = None
+) -> Server:
+    """The server for ``registry``, without a transport. ``on_call`` is told of every call that is over."""
     tasks = Tasks()
     watch = Watch(visits.sessions)
-    tools = Tools(registry, visits, tasks, limits or CallLimits())
+    tools = Tools(registry, visits, tasks, limits or CallLimits(), on_call)
     resources = Resources(visits, watch)
     prompts = Prompts(registry.tools)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from ...tools import Progress, Registry, ToolContext, ToolError
 from ...tools.interaction import Report
 from ..http.caller import Caller
 from ..http.rate import Rate
+from ..observe.calls import UNKNOWN, OnCall, ToolCall, Verdict
 from . import content
 from .content import SESSION_ID
 from .tasks import Task, Tasks, supported, within
@@ -44,11 +47,19 @@ _LIMITS = CallLimits()
 class Tools:
     """The tools of ``registry`` for MCP clients, in the registry's order."""
 
-    def __init__(self, registry: Registry, visits: Visits, tasks: Tasks, limits: CallLimits = _LIMITS) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        visits: Visits,
+        tasks: Tasks,
+        limits: CallLimits = _LIMITS,
+        on_call: OnCall | None = None,
+    ) -> None:
         self._registry = registry
         self._visits = visits
         self._tasks = tasks
         self._limits = limits
+        self._on_call = on_call
         self._rate = Rate(limits.per_second, limits.burst)
         own_session = visits.own is not None
         self._listed = [content.tool(spec, own_session=own_session) for spec in registry.specs()]
@@ -64,13 +75,14 @@ class Tools:
 
     async def call(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult | JsonObject:
         """Run a tool. What the model can put right is a result with ``isError``; only an unknown name is refused."""
+        who, arguments = caller(context), params.arguments or {}
         if params.name not in self._schemas:
+            self._note(who, UNKNOWN, arguments, "refused")
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:200]}")
-        who = caller(context)
         seconds = self._rate.wait(who.name)
         if seconds:
+            self._note(who, params.name, arguments, "refused")
             return content.failure(f"too many calls. Try again in {seconds:.1f} seconds.")
-        arguments = params.arguments or {}
         if supported(context):
             return await self._call_or_task(context, who, params.name, arguments)
         return await self._run(who, params.name, arguments, _reporter(context))
@@ -106,6 +118,36 @@ class Tools:
 
     async def _run(self, who: Caller, name: str, arguments: JsonObject, report: Report) -> types.CallToolResult:
         """Run a known tool for ``who``. Cancelling this stops the tool."""
+        begun = time.monotonic()
+        try:
+            result = await self._result(who, name, arguments, report)
+        except BaseException:
+            self._note(who, name, arguments, "cancelled", seconds=time.monotonic() - begun)
+            raise
+        verdict = "error" if result.is_error else "ok"
+        self._note(who, name, arguments, verdict, result, time.monotonic() - begun)
+        return result
+
+    def _note(
+        self,
+        who: Caller,
+        name: str,
+        arguments: JsonObject,
+        verdict: Verdict,
+        result: types.CallToolResult | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        if self._on_call is None:
+            return
+        session = content.session_id(result) or arguments.get(SESSION_ID)
+        given = {key: value for key, value in arguments.items() if key != SESSION_ID}
+        call = ToolCall(
+            "mcp", who.name, session if isinstance(session, str) else "", name, "", verdict,
+            len(json.dumps(given)), content.size(result), seconds,
+        )  # fmt: skip
+        self._on_call(call)
+
+    async def _result(self, who: Caller, name: str, arguments: JsonObject, report: Report) -> types.CallToolResult:
         arguments = dict(arguments)
         session_id = arguments.pop(SESSION_ID, None)
         if session_id is not None and not isinstance(session_id, str):

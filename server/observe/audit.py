@@ -7,18 +7,18 @@ import logging
 import time
 from pathlib import Path
 
-from ..agent.events import CallFinished
 from ..http.request_id import request_id
+from .calls import ToolCall
 
 _log = logging.getLogger("agenthost.audit")
 
 
-def record(owner: str, session: str, call: CallFinished) -> None:
-    """Note a call that is done. Sizes are characters; of the session's id, a secret, only the start is told."""
+def record(call: ToolCall) -> None:
+    """Note a call that is over. Of the session's id, a secret, only the start is told."""
     entry = {
-        "time": round(time.time(), 3), "request_id": request_id.get(), "owner": owner, "session": session[:8],
-        "tool": call.tool, "call_id": call.id, "verdict": "error" if call.is_error else "ok",
-        "arguments_size": len(call.arguments), "output_size": len(call.output), "seconds": round(call.seconds, 4),
+        "time": round(time.time(), 3), "request_id": request_id.get(), "door": call.door, "owner": call.owner,
+        "session": call.session[:8], "tool": call.tool, "call_id": call.call_id, "verdict": call.verdict,
+        "arguments_size": call.arguments_size, "output_size": call.output_size, "seconds": round(call.seconds, 4),
     }  # fmt: skip
     _log.info("%s", json.dumps(entry))
 

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from ...engine import Request, TokenOutput
 from ..chat.transcript import Transcript
 from ..hands import Hands
+from .calls import ToolCall
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -70,7 +71,7 @@ class Metrics(Collector):
         self._first, self._between, self._whole = Times(), Times(_BETWEEN), Times()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._request_times: defaultdict[str, Times] = defaultdict(Times)
-        self._calls: Counter[tuple[str, str]] = Counter()
+        self._calls: Counter[tuple[str, str, str]] = Counter()
         self._call_times: defaultdict[str, Times] = defaultdict(Times)
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -102,10 +103,11 @@ class Metrics(Collector):
         self._requests[route, str(status)] += 1
         self._request_times[route].add(seconds)
 
-    def called(self, tool: str, verdict: str, seconds: float) -> None:
-        """A hosted tool is done."""
-        self._calls[tool, verdict] += 1
-        self._call_times[tool].add(seconds)
+    def called(self, call: ToolCall) -> None:
+        """A call of a hosted tool is over."""
+        self._calls[call.tool, call.verdict, call.door] += 1
+        if call.verdict != "refused":
+            self._call_times[call.tool].add(call.seconds)
 
     def counts(self) -> tuple[int, int]:
         """Requests that run, and that wait for their first token."""
@@ -152,7 +154,7 @@ class Metrics(Collector):
     def _of_server(self) -> Iterable[Metric]:
         yield _counter("agenthost_http_requests", "Answered requests.", ("route", "status"), self._requests)
         yield _histogram("agenthost_http_request_seconds", "Until an answer's end.", "route", self._request_times)
-        yield _counter("agenthost_tool_calls", "Calls of hosted tools.", ("tool", "verdict"), self._calls)
+        yield _counter("agenthost_tool_calls", "Calls of hosted tools.", ("tool", "verdict", "door"), self._calls)
         yield _histogram("agenthost_tool_call_seconds", "Calls of hosted tools.", "tool", self._call_times)
         yield GaugeMetricFamily("agenthost_sessions", "Sessions that are alive.", len(self._hands.sessions))
 

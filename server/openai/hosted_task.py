@@ -22,7 +22,7 @@ from ..external.external import External
 from ..external.offered import Listed, split, unattended
 from ..hands import Hands
 from ..http.caller import Caller
-from ..observe import audit
+from ..observe.calls import ToolCall
 from ..served import ServedModel
 from .errors import ApiError, no_workspace
 from .prepare import Prepared, prepare
@@ -84,9 +84,7 @@ class HostedTask:
             if isinstance(event, CallStarted):
                 self.used = True
             elif isinstance(event, CallFinished) and self.session is not None:
-                audit.record(self.session.owner, self.session.id, event)
-                if self.hands.on_call is not None:
-                    self.hands.on_call(event.tool, "error" if event.is_error else "ok", event.seconds)
+                self._note(event, self.session)
             await emit(event)
 
         if self.lent.approved:
@@ -102,6 +100,14 @@ class HostedTask:
         if self.session is not None and self.new_session and (self.passing or not self.used):
             with anyio.CancelScope(shield=True), suppress(UnknownSession):
                 await self.hands.sessions.close(self.session.id, self.session.owner)
+
+    def _note(self, event: CallFinished, session: Session) -> None:
+        if self.hands.on_call is not None:
+            call = ToolCall(
+                "api", session.owner, session.id, event.tool, event.id, "error" if event.is_error else "ok",
+                len(event.arguments), len(event.output), event.seconds,
+            )  # fmt: skip
+            self.hands.on_call(call)
 
     async def _approved(self, emit: Emit) -> dict[str, str]:
         """The outputs of the calls that were approved, by their ids. They belong to no turn of this task."""

@@ -179,3 +179,52 @@ async def test_an_agent_that_fails_says_why(scripted, url):
         result = await client.call_tool("agent", {"task": "go"})
     assert result.is_error
     assert "without an answer" in text(result)
+
+
+@ERAS
+async def test_what_python_prints_reaches_the_client_while_it_runs(url, mode):
+    heard = anyio.Event()
+    told: list[str] = []
+
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
+        assert total is not None
+        assert 0 < progress <= total
+        told.append(message or "")
+        heard.set()
+
+    wait = "while not os.path.exists('heard'): time.sleep(0.01)"
+    code = f"import os, time\nprint('early', flush=True)\n{wait}\nprint('late')"
+    results = []
+    async with Client(url, mode=mode) as client, anyio.create_task_group() as group:
+        session = {"session_id": session_of(await client.call_tool("list_allowed_directories", {}))}
+
+        async def run() -> None:
+            results.append(await client.call_tool("python", {"code": code, **session}, progress_callback=tell))
+
+        group.start_soon(run)
+        with anyio.fail_after(30):
+            await heard.wait()
+        await client.call_tool("write_file", {"path": "heard", "content": "", **session})
+    assert "".join(told).startswith("early\n")
+    assert text(results[0]) == "early\nlate"
+
+
+async def test_calls_are_counted_and_audited_without_what_they_said(server, url, caplog):
+    with caplog.at_level("INFO", logger="agenthost.audit"):
+        async with Client(url) as client:
+            made = await client.call_tool("python", {"code": "print('hush')"})
+            await client.call_tool("python", {"code": "1/0", "session_id": session_of(made)})
+            with pytest.raises(MCPError):
+                await client.call_tool("made_up", {})
+    entries = [json.loads(record.message) for record in caplog.records if record.name == "agenthost.audit"]
+    assert [(entry["door"], entry["owner"], entry["tool"], entry["verdict"]) for entry in entries] == [
+        ("mcp", "local", "python", "ok"), ("mcp", "local", "python", "error"), ("mcp", "local", "(unknown)", "refused"),
+    ]  # fmt: skip
+    ok = entries[0]
+    assert (ok["arguments_size"], ok["session"]) == (len('{"code": "print(\'hush\')"}'), session_of(made)[:8])
+    assert ok["output_size"] > len("hush")
+    assert "hush" not in json.dumps(entries)
+    async with httpx.AsyncClient() as http:
+        metrics = (await http.get(f"{server.url}/metrics")).text
+    assert 'agenthost_tool_calls_total{door="mcp",tool="(unknown)",verdict="refused"}' in metrics
+    assert "made_up" not in metrics

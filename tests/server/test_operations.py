@@ -37,7 +37,7 @@ def test_metrics_count_under_our_names_and_the_peers(scripted):
     assert grown("vllm:prefix_cache_hits_total", "m") == 14
     assert grown("vllm:time_to_first_token_seconds_count", "m") == 2
     assert grown("vllm:e2e_request_latency_seconds_count", "m") == 2
-    assert grown("agenthost_tool_calls_total", "ok", "python") == 1
+    assert grown("agenthost_tool_calls_total", "api", "ok", "python") == 1
     assert grown("agenthost_http_requests_total", "/v1/chat/completions", "200") == 1
     assert after["vllm:num_requests_running", "m"] == after["vllm:num_requests_waiting", "m"] == 0
 
