@@ -39,6 +39,7 @@ from .protocol import (
     encode,
 )  # fmt: skip
 from .request import Request, TokenOutput
+from .scheduler.events import Load
 from .text import TextAssembler, TextOutput
 from .tokenizer import Tokenizer
 
@@ -145,6 +146,7 @@ class AsyncEngine:
 
     Attributes:
         program: what Python runs as the engine process.
+        load: how busy it was after its last step.
     """
 
     program: tuple[str, ...] = ("-m", "agenthost.engine.worker")
@@ -153,6 +155,7 @@ class AsyncEngine:
         self.config = config
         self.restarts = 0
         self.watcher: Watcher | None = None
+        self.load = Load()
         self._on_loading = on_loading
         self._status: Status = "stopped"
         self._info: EngineInfo | None = None
@@ -349,6 +352,7 @@ class AsyncEngine:
                 self._refusal = _exception(error)
 
     def _deliver(self, outputs: Outputs) -> None:
+        self.load = outputs.load or self.load
         for request_id in outputs.accepted:
             if request_id in self._streams:
                 self._streams[request_id].put(None)

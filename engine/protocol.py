@@ -14,7 +14,7 @@ from .config import EngineConfig
 from .errors import EngineError, InvalidRequest
 from .progress import Stage
 from .request import Request, TokenOutput
-from .scheduler.events import Accepted, Event, Failed, Produced
+from .scheduler.events import Accepted, Event, Failed, Load, Produced
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,18 +81,20 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 class Outputs(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
-    """What a step brought, by request id. An id that has ended does not come again."""
+    """What a step brought, by request id, and the load after it. An id that has ended does not come again."""
 
     accepted: list[str] = []
     produced: list[tuple[str, TokenOutput]] = []
     failed: list[tuple[str, Error]] = []
+    load: Load | None = None
 
     @classmethod
-    def of(cls, events: Sequence[Event]) -> Outputs:
+    def of(cls, events: Sequence[Event], load: Load) -> Outputs:
         return cls(
             [event.id for event in events if isinstance(event, Accepted)],
             [(event.id, event.output) for event in events if isinstance(event, Produced)],
             [(event.id, Error.of(event.error)) for event in events if isinstance(event, Failed)],
+            load,
         )
 
 

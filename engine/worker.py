@@ -83,7 +83,7 @@ def _build(config: EngineConfig, progress: Progress) -> Engine:
 
 
 def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
-    scheduler = engine.scheduler
+    scheduler, told = engine.scheduler, None
     poller = zmq.Poller()
     poller.register(inbox, zmq.POLLIN)
     poller.register(engine.grammars.fileno(), zmq.POLLIN)
@@ -103,8 +103,9 @@ def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
                 case Abort(id):
                     scheduler.abort(id)
         events = scheduler.step()
-        if events:
-            send(Outputs.of(events))
+        if events or scheduler.load != told:
+            told = scheduler.load
+            send(Outputs.of(events, told))
 
 
 def _unreadable(message: bytes, error: msgspec.ValidationError) -> Outputs:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -29,6 +31,7 @@ from .mcp.oauth import Tokens
 from .observe import audit
 from .observe.calls import ToolCall
 from .observe.metrics import Metrics
+from .observe.watchers import Watchers
 from .openai import chat, completions, conversations, errors, files, models
 from .openai import containers as container_routes
 from .openai.containers import ContainerRequest, ContainerService, FileRequest
@@ -39,6 +42,9 @@ from .openai.responses.service import ResponseService
 from .openai.schemas import ChatRequest, CompletionRequest
 from .served import ServedModel
 from .state import State
+
+if TYPE_CHECKING:
+    from .observe.tracing import Tracing
 
 
 def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: Hands | None = None) -> FastAPI:
@@ -64,7 +70,9 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
 
     served.cache_per_owner = config.prefix_cache_per_key
     hands = hands or Hands(_sessions(config), config.browsing, config.sandbox)
-    metrics = Metrics(served.names[0], served.transcript, hands)
+    metrics = Metrics(served.names[0], served.engine, served.transcript, hands)
+    tracing = _tracing(config, served.names[0])
+    watcher = metrics if tracing is None else Watchers([metrics, tracing])
     kept = State(
         Path(config.state_dir) if config.state_dir else None,
         url=config.store_url, retention_days=config.retention_days, transcript=served.transcript,
@@ -85,12 +93,16 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     def called(call: ToolCall) -> None:
         metrics.called(call)
         audit.record(call)
+        if tracing is not None:
+            tracing.called(call)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        served.engine.watcher, hands.on_call = metrics, called
+        served.engine.watcher, hands.on_call = watcher, called
         async with served, kept, hands, external, responses, mcp.running():
             yield
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(title="agenthost", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.served = served
@@ -133,8 +145,20 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         token_paths=() if tokens is None else (PATH,),
     )
     app.add_middleware(Measured, metrics=metrics)
+    if tracing is not None:
+        from .observe.tracing import Traced
+
+        app.add_middleware(Traced, tracing=tracing)
     app.add_middleware(RequestIds)
     return app
+
+
+def _tracing(config: ServerConfig, model: str) -> Tracing | None:
+    if config.otlp_traces_endpoint is None:
+        return None
+    from .observe.tracing import Tracing
+
+    return Tracing(config.otlp_traces_endpoint, model)
 
 
 def _sessions(config: ServerConfig) -> Sessions:

@@ -131,6 +131,9 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     other = parser.add_argument_group("other")
     other.add_argument("--config", metavar="FILE", help="TOML file with settings")
+    other.add_argument(
+        "--otlp-traces-endpoint", metavar="URL", help="send OpenTelemetry spans there (pip install 'agenthost[otel]')"
+    )
     other.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     other.add_argument(
         "--conformance-fixtures", action="store_true", help="serve what MCP's conformance suite calls at /mcp, no tools"

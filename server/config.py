@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -54,6 +55,7 @@ class ServerConfig(BaseModel):
         max_body_bytes: the largest request body.
         sse_keep_alive_interval: seconds without an event after which a stream gets a comment; 0 for never.
         drain_seconds: how long requests may go on when the server is told to stop.
+        otlp_traces_endpoint: where OpenTelemetry spans are sent by OTLP over HTTP; needs the extra ``otel``.
         audit_log: a file for a line about every call of a hosted tool.
         state_dir: where responses, conversations, files and workspaces are kept; None for a temporary place.
         store_url: a database's URL instead of an SQLite file in ``state_dir``.
@@ -91,6 +93,7 @@ class ServerConfig(BaseModel):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     sse_keep_alive_interval: Annotated[float, Field(ge=0)] = 15.0
     drain_seconds: Annotated[int, Field(ge=0)] = 30
+    otlp_traces_endpoint: str | None = None
     audit_log: str | None = None
     state_dir: str | None = None
     store_url: str | None = None
@@ -113,6 +116,17 @@ class ServerConfig(BaseModel):
     def _key_beyond_loopback(self) -> Self:
         if not self.api_key and not self.api_key_file and not is_loopback(self.host):
             raise ValueError(f"host {self.host!r} is reachable by others, so set an api_key that they must send")
+        return self
+
+    @model_validator(mode="after")
+    def _spans_can_be_sent(self) -> Self:
+        if self.otlp_traces_endpoint is not None:
+            try:
+                found = find_spec("opentelemetry.exporter.otlp.proto.http")
+            except ModuleNotFoundError:
+                found = None
+            if found is None:
+                raise ValueError("otlp_traces_endpoint needs OpenTelemetry: pip install 'agenthost[otel]'")
         return self
 
     @model_validator(mode="after")

@@ -33,6 +33,21 @@ class Failed(msgspec.Struct, frozen=True):
 Event = Accepted | Produced | Failed
 
 
+class Load(msgspec.Struct, frozen=True):
+    """How busy the engine is: requests, pages of KV cache by their state, and retractions since the start.
+
+    Attributes:
+        used: pages that running requests hold. cached: pages that only the prefix cache holds.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    pages: int = 0
+    used: int = 0
+    cached: int = 0
+    retractions: int = 0
+
+
 @dataclass
 class Counters:
     """Totals since the start."""

@@ -20,7 +20,7 @@ from ..errors import DeadlineExceeded, EngineError, InvalidRequest, Overloaded
 from ..request import FinishReason, Request, TokenLogprob, TokenOutput
 from ..runner.runner import Launched, ModelRunner
 from .budget import Budget
-from .events import Accepted, Event, Failed, Produced
+from .events import Accepted, Event, Failed, Load, Produced
 from .limits import Limits
 from .planner import Plan, Planner
 from .policy import Policy, first_come
@@ -84,6 +84,14 @@ class Scheduler:
     @property
     def num_waiting(self) -> int:
         return len(self.planner.waiting) + len(self._compiling)
+
+    @property
+    def load(self) -> Load:
+        cache = self.planner.cache
+        return Load(
+            len(self.planner.running), self.num_waiting, cache.num_pages, cache.num_pages - cache.num_available,
+            cache.num_cached, self.counters.retractions,
+        )  # fmt: skip
 
     @property
     def has_room(self) -> bool:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ...engine import Request, TokenOutput
+from ...engine import AsyncEngine, Request, TokenOutput
 from ..chat.transcript import Transcript
 from ..hands import Hands
 from .calls import ToolCall
@@ -62,8 +62,9 @@ class Metrics(Collector):
         model: the label that peers' metrics carry.
     """
 
-    def __init__(self, model: str, transcript: Transcript, hands: Hands) -> None:
+    def __init__(self, model: str, engine: AsyncEngine, transcript: Transcript, hands: Hands) -> None:
         self._model = model
+        self._engine = engine
         self._transcript = transcript
         self._hands = hands
         self._alive: dict[str, _Alive] = {}
@@ -125,11 +126,23 @@ class Metrics(Collector):
 
     def _of_engine(self) -> Iterable[Metric]:
         running, waiting = self.counts()
-        tokens = self._tokens
+        tokens, load = self._tokens, self._engine.load
+        used, cached = load.used / max(1, load.pages), load.cached / max(1, load.pages)
+        hits = tokens["cached"] / max(1, tokens["prompt"])
+        for name, help, value in (
+            ("agenthost_requests_running", "Requests that have begun to answer.", running),
+            ("agenthost_requests_waiting", "Requests without a first token.", waiting),
+            ("agenthost_kv_cache_used", "Share of the KV cache that running requests hold.", used),
+            ("agenthost_kv_cache_cached", "Share of the KV cache that only the prefix cache holds.", cached),
+            ("agenthost_prefix_cache_hit_rate", "Share of prompt tokens found in the prefix cache.", hits),
+        ):
+            yield GaugeMetricFamily(name, help, value)
+        yield CounterMetricFamily("agenthost_retractions", "Requests that gave up their pages.", load.retractions)
+        yield self._counter("vllm:num_preemptions", "Requests that gave up their pages.", load.retractions)
         for name, value in (
             ("vllm:num_requests_running", running), ("vllm:num_requests_waiting", waiting),
             ("sglang:num_running_reqs", running), ("sglang:num_queue_reqs", waiting),
-            ("sglang:cache_hit_rate", tokens["cached"] / max(1, tokens["prompt"])),
+            ("vllm:kv_cache_usage_perc", used), ("sglang:token_usage", used), ("sglang:cache_hit_rate", hits),
         ):  # fmt: skip
             yield self._gauge(name, value)
         for name, key in (
@@ -138,9 +151,7 @@ class Metrics(Collector):
             ("vllm:prefix_cache_hits", "cached"), ("sglang:prompt_tokens", "prompt"),
             ("sglang:generation_tokens", "generated"), ("sglang:cached_tokens", "cached"),
         ):  # fmt: skip
-            family = CounterMetricFamily(name, f"Tokens: {key}.", labels=["model_name"])
-            family.add_metric([self._model], tokens[key])
-            yield family
+            yield self._counter(name, f"Tokens: {key}.", tokens[key])
         for name, help, times in (
             ("time_to_first_token_seconds", "Until the first token.", self._first),
             ("inter_token_latency_seconds", "Between two tokens.", self._between),
@@ -167,6 +178,11 @@ class Metrics(Collector):
         causes = Counter({(cause,): number for cause, number in counts.mismatched.items()})
         yield _counter("agenthost_transcript_mismatches", "Turns rendered again, by cause.", ("cause",), causes)
         yield GaugeMetricFamily("agenthost_transcript_tokens", "Token ids in memory.", self._transcript.tokens)
+
+    def _counter(self, name: str, help: str, value: float) -> Metric:
+        family = CounterMetricFamily(name, help, labels=["model_name"])
+        family.add_metric([self._model], value)
+        return family
 
     def _gauge(self, name: str, value: float) -> Metric:
         family = GaugeMetricFamily(name, "As dashboards know it.", labels=["model_name"])
