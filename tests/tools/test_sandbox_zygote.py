@@ -156,6 +156,7 @@ sorted({name for way in ("/..", "/../..", "/proc/self/cwd/../..") for name in os
     & {"host", "box", "home", "root", "var", "sys", "run", "srv"})"""
     assert await value(sandbox, code) == "[]"
     assert await value(sandbox, "len(open('/proc/self/mountinfo').read().split('/host'))") == "1"
+    assert await value(sandbox, "'agenthost' in open('/proc/self/cgroup').read()") == "False"
     await sandbox.close()
 
 

@@ -23,8 +23,7 @@ from .box import PACKAGES
 from .children import forget_children, reaped, wake_on_child
 
 _NAMESPACES = (
-    kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
-    | kernel.CLONE_NEWNET
+    kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWNET
 )  # fmt: skip
 _INSIDE_ID = 1000
 _MESSAGE = 1 << 16
@@ -84,23 +83,36 @@ def serve(births: socket.socket, filters: Filters) -> None:
             return
         with contextlib.suppress(OSError):  # that session has ended meanwhile
             kernel.join(fds[0], kernel.CLONE_NEWPID)
-            if os.fork() == 0:
+            birth = json.loads(message)
+            fds += os.pipe()
+            pid = os.fork()
+            if pid == 0:
                 births.close()
                 os.close(own)
                 forget_children(woken)
-                be_born(json.loads(message), fds, filters)
+                be_born(birth, fds, filters)
+            move(pid, birth["cgroups"])  # while it goes on: this takes the kernel long
+            os.write(fds[-1], b"+")
         kernel.join(own, kernel.CLONE_NEWPID)
         for fd in fds:
             os.close(fd)
 
 
+def move(pid: int, groups: list[str]) -> None:
+    """Put a process into control groups."""
+    for folder in groups:
+        with open(f".{folder}/cgroup.procs", "w") as file:
+            file.write(str(pid))
+
+
 def be_born(birth: dict[str, Any], fds: list[int], filters: Filters) -> None:
-    """Become the interpreter of a session. Never returns."""
-    pid_1, link, control, stdout, stderr = fds
+    """Become the interpreter of a session. Never returns.
+
+    The last two descriptors are a pipe by which the parent tells that this process is in its control groups.
+    """
+    pid_1, link, control, stdout, stderr, moved, tell = fds
     try:
-        for folder in birth["cgroups"]:
-            with open(f".{folder}/cgroup.procs", "w") as file:
-                file.write("0")
+        os.close(tell)
         with open("proc/self/oom_score_adj", "w") as file:
             file.write("900")
         if birth["user"]:
@@ -117,6 +129,9 @@ def be_born(birth: dict[str, Any], fds: list[int], filters: Filters) -> None:
             random.seed()
         loop = worker.Loop(socket.socket(fileno=control))
         loop.rehearse()
+        if not os.read(moved, 1):
+            os._exit(1)
+        kernel.unshare(kernel.CLONE_NEWCGROUP)  # so that the session's groups have no names inside
         kernel.gain_nothing()
         kernel.give_up_capabilities()
         kernel.set_dumpable(True)

@@ -1,9 +1,10 @@
 """Pid 1 of a session, forked by the zygote: from its rights to none.
 
-1. The forked process leaves the zygote's root, joins its control groups, becomes the session's user, makes the
-   namespaces, forks pid 1 of the session, tells the server of it and ends.
-2. Pid 1 prepares the file system, gets an interpreter from the nursery, says ``ready``, and both wait. They can wait in
-   a pool: they know their user, nothing else.
+1. The forked process leaves the zygote's root, becomes the session's user, makes the namespaces, forks pid 1 of the
+   session, tells the server of it and ends.
+2. Pid 1 asks the nursery for an interpreter, prepares the file system while that is born, says ``ready``, and both
+   wait. They can wait in a pool: they know their user, nothing else. Only the interpreter is in the session's control
+   groups, with all that comes of it: to move a process there takes the kernel longer than all of the rest.
 3. The server's claim gives pid 1 a workspace and limits. It moves both into the new root for good and gives up its
    rights, as the interpreter has done before; then that runs cells, and pid 1 reaps, and freezes the others when the
    server asks.
@@ -28,7 +29,7 @@ from .supervisor import Supervisor, send_to_all
 
 _NAMESPACES = (
     kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
-    | kernel.CLONE_NEWCGROUP | kernel.CLONE_NEWNET
+    | kernel.CLONE_NEWNET
 )  # fmt: skip
 _INSIDE_ID = 1000
 _MESSAGE = 1 << 16
@@ -61,7 +62,8 @@ class Session:
             if pid:
                 self.tell({"pid": pid}, [os.pidfd_open(pid)])
                 os._exit(0)
-            self.prepare()
+            self.ask_for_interpreter()
+            self.prepare()  # meanwhile
             self.interpreter = self.get_interpreter()
             self.tell({"ready": True}, [self.interpreter])
             self.claim()
@@ -79,9 +81,6 @@ class Session:
     def leave_zygote(self) -> None:
         os.chroot("..")  # from /host, the working directory: to the root that has both /host and /box
         os.chdir("/")
-        for folder in self.request["cgroups"]:
-            with open(f"/host{folder}/cgroup.procs", "w") as file:
-                file.write("0")
         with open(f"{_HOSTS_PROC}/self/oom_score_adj", "w") as file:
             file.write("900")
         mapped = self.request["mapped"]
@@ -107,8 +106,8 @@ class Session:
             kernel.bring_up_loopback()
         kernel.gain_nothing()
 
-    def get_interpreter(self) -> int:
-        """A pidfd of it. When there is no nursery any more, end in silence: the server then asks a new zygote."""
+    def ask_for_interpreter(self) -> None:
+        """When there is no nursery any more, end in silence: the server then asks a new zygote."""
         self.link, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         birth = {
             "cgroups": self.request["cgroups"],
@@ -124,6 +123,9 @@ class Session:
         far.close()
         for fd in (fds[0], *self.streams):
             os.close(fd)
+
+    def get_interpreter(self) -> int:
+        """A pidfd of it, when it is ready."""
         _, born, _, _ = socket.recv_fds(self.link, 64, 1)
         if not born:
             os._exit(1)
