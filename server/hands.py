@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+import resource
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -20,6 +21,7 @@ log = logging.getLogger("agenthost")
 Files = Literal["core", "full"]
 
 EMBEDDED = "pocket"
+_DESCRIPTORS = 65_536
 _CONTEXT_FOR_ALL = 16_384  # tokens
 _EXPIRY_INTERVAL = 30.0  # seconds between two looks for sessions whose time is over
 
@@ -64,6 +66,7 @@ class Hands:
         self._expiring: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        _allow_many_files()
         await self._stack.enter_async_context(self._browsing)  # before the sessions, so that it is left after them
         try:
             if self._network:
@@ -136,6 +139,15 @@ class Hands:
         while True:
             await asyncio.sleep(_EXPIRY_INTERVAL)
             await self.sessions.expire()
+
+
+def _allow_many_files() -> None:
+    """Each live sandbox has some ten descriptors; the usual soft limit of 1,024 is for programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # some systems say no in the end
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def for_model(registry: Registry, model: str) -> Registry:

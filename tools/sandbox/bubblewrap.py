@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from .backend import Backend, Sandbox
 from .cgroups import Cgroups
 from .launch import Channels, refuse_root, spawn
 from .local import start_local
-from .processes import Processes, send_signal
+from .processes import Processes, readable, send_signal
 from .program import program
 from .seccomp import Reach, assemble
 from .spec import ENVIRONMENT, SYSTEM_FOLDERS, WORKSPACE, Limits, SandboxSpec
@@ -156,7 +155,7 @@ class Bubblewrapped(Processes):
             self.info = -1
 
     def _find_init(self) -> None:
-        if self.init >= 0 or self.info < 0 or not select.select([self.info], [], [], 0)[0]:
+        if self.init >= 0 or self.info < 0 or not readable(self.info):
             return
         found = re.search(rb'"child-pid": *([0-9]+)', os.read(self.info, 4096))
         if found:

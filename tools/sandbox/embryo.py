@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import select
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from ..errors import SandboxUnavailable
 from .cgroups import SessionCgroup
 from .identity import Identity
+from .processes import readable
 from .supervised import MESSAGE
 
 
@@ -81,7 +81,7 @@ class Embryo:
         self.server.close()
         self.control.close()
         if self.init >= 0:
-            select.select([self.init], [], [], timeout)
+            readable(self.init, timeout)
         for fd in (self.stdout, self.stderr, self.init, self.program):
             if fd >= 0:
                 os.close(fd)

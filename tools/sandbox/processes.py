@@ -91,7 +91,7 @@ class Processes(ABC):
             return
         self.kill()
         if self.init >= 0:
-            select.select([self.init], [], [], timeout)
+            readable(self.init, timeout)
         self.control.close()
         for fd in (self.stdout, self.stderr, self.init, self.program):
             if fd >= 0:
@@ -99,6 +99,13 @@ class Processes(ABC):
         self.stdout = self.stderr = self.init = self.program = -1
         if self.confinement:
             self.confinement.close()
+
+
+def readable(fd: int, seconds: float = 0.0) -> bool:
+    """Whether there is something to read within some seconds. Unlike select(2) it takes descriptors above 1023."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(1000 * seconds))
 
 
 def send_signal(pidfd: int, number: signal.Signals) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import select
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from .backend import Stats
-from .processes import Processes
+from .processes import Processes, readable
 
 MESSAGE = 1 << 16
 
@@ -47,11 +46,11 @@ class Supervised(Processes):
     def _ask(self, word: bytes) -> dict[str, Any] | None:
         """The supervisor's answer, or None. Only our own code runs in it."""
         with suppress(OSError, ValueError):
-            while select.select([self.server], [], [], 0)[0]:  # answers that nobody waited for
+            while readable(self.server.fileno()):  # answers that nobody waited for
                 if not self.server.recv(MESSAGE):
                     return None
             self.server.send(word)
-            if select.select([self.server], [], [], 1.0)[0]:
+            if readable(self.server.fileno(), 1.0):
                 return json.loads(self.server.recv(MESSAGE))
         return None
 

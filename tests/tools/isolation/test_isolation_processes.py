@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -164,6 +165,23 @@ if os.fork() == 0:
         await interpreter.close()
         assert time.monotonic() - begun < 2
         assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+async def test_descriptors_may_have_large_numbers(backend: Backend, session):
+    """select(2) takes none above 1,023, and a hundred sessions have more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        sandbox = await backend.create(session.sandbox)
+        assert await (await sandbox.exec_code("6 * 7", 1)).answer
+        assert (await sandbox.stats()).processes
+        assert await sandbox.freeze()
+        await sandbox.close()
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_frozen_sandbox_ends_when_it_is_closed(backend: Backend, session):
