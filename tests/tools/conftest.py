@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from agenthost.tools import Offer, Sessions, ToolContext, ToolResult, Verdict, default_tools, probe
+from agenthost.tools import Limits, Offer, Sessions, ToolContext, ToolResult, Verdict, default_tools, probe
+from agenthost.tools.code.interpreter import Interpreter
 from agenthost.tools.sandbox.backend import Backend
 from agenthost.tools.workspace import Session
 
@@ -61,6 +63,21 @@ def call(offer: Offer, session: Session) -> Call:
         return await offer.registry.call(name, arguments, ToolContext(session))
 
     return call
+
+
+@pytest.fixture
+async def run(call):
+    async def run(code: str) -> str:
+        return (await call("python", code=code)).text
+
+    return run
+
+
+@pytest.fixture
+def interpreter(backend: Backend, session: Session) -> Interpreter:
+    """One with short fuses, closed with the session."""
+    spec = replace(session.sandbox, limits=Limits(output=1 << 20))
+    return session.keep(Interpreter, lambda: Interpreter(backend, spec, grace=0.5))
 
 
 def leftovers() -> dict[str, set[str]]:

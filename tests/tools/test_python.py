@@ -6,33 +6,11 @@ import asyncio
 import os
 import struct
 import time
-from collections.abc import Callable
-from dataclasses import replace
 
-import psutil
 import pytest
-from agenthost.tools import FileLink, Limits, Media, Progress, Session, ToolContext
-from agenthost.tools.code.interpreter import Idle, Interpreter
-from agenthost.tools.code.tool import PythonTool
-from agenthost.tools.sandbox.backend import Backend
-from agenthost.tools.sandbox.local import LocalSandbox
+from agenthost.tools import FileLink, Media, Progress, ToolContext
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def run(call):
-    async def run(code: str) -> str:
-        return (await call("python", code=code)).text
-
-    return run
-
-
-@pytest.fixture
-def interpreter(backend: Backend, session: Session) -> Interpreter:
-    """One with short fuses, closed with the session."""
-    spec = replace(session.sandbox, limits=Limits(output=1 << 20))
-    return session.keep(Interpreter, lambda: Interpreter(backend, spec, grace=0.5))
 
 
 async def test_value_of_the_last_expression_and_variables_between_calls(run):
@@ -175,90 +153,6 @@ async def test_a_forgotten_child_does_not_hold_the_call(run):
     assert await run("p.poll()") == "(no output)"
 
 
-async def test_timeout_keeps_variables_and_what_was_printed(backend, session):
-    tool = PythonTool(backend, timeout=0.5)
-    context = ToolContext(session)
-    await tool.call({"code": "x = 1"}, context)
-    result = await tool.call({"code": "print('working')\nwhile True: pass"}, context)
-    assert result.is_error
-    assert result.text.startswith("working\nTraceback (most recent call last):\n  Cell 2, line 2, in <module>")
-    assert result.text.endswith(
-        "Error: the code did not finish within 0.5 seconds and was stopped. Variables are kept."
-    )
-    assert not result.state_lost
-    assert (await tool.call({"code": "x"}, context)).text == "1"
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import time; time.sleep(60)",
-        "pow(3, 10**9)",
-        "import re; re.match('(a+)+$', 'a' * 40 + 'b')",
-        "import subprocess; subprocess.run(['sleep', '60'])",
-    ],
-    ids=["sleep", "pow", "regex", "subprocess"],
-)
-async def test_interrupt_reaches_code_that_is_deep_in_c(interpreter, code):
-    await interpreter.execute("x = 1", 10)
-    outcome = await interpreter.execute(code, 0.3)
-    assert outcome.status == "timeout"
-    assert not outcome.state_lost
-    assert (await interpreter.execute("x", 10)).value == "1"
-
-
-async def test_code_that_ignores_the_interrupt_is_killed(interpreter):
-    await interpreter.execute("x = 1", 10)
-    outcome = await interpreter.execute(
-        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)", 0.3
-    )
-    assert (outcome.status, outcome.state_lost) == ("killed", True)
-    outcome = await interpreter.execute("'x' in globals()", 10)
-    assert (outcome.status, outcome.value, outcome.state_lost) == ("ok", "False", False)
-
-
-async def test_ignoring_interrupts_in_one_call_does_not_outlast_it(interpreter):
-    await interpreter.execute("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", 10)
-    assert (await interpreter.execute("while True: pass", 0.3)).status == "timeout"
-
-
-@pytest.mark.parametrize(
-    "code", ["import os; os._exit(3)", "import ctypes; ctypes.string_at(0)", "import os; os.kill(os.getpid(), 9)"]
-)
-async def test_death_is_reported_once_and_files_stay(call, code):
-    await call("python", code="open('kept.txt', 'w').write('1')")
-    result = await call("python", code=f"print('last words', flush=True)\n{code}")
-    assert result.is_error
-    assert result.state_lost
-    assert result.text == (
-        "last words\nError: the Python process ended. Python was restarted: variables are gone, files are kept."
-    )
-    result = await call("python", code="open('kept.txt').read()")
-    assert (result.text, result.state_lost) == ("'1'", False)
-
-
-async def test_death_between_calls_is_told_by_the_next(call, session):
-    await call("python", code="import os, threading\nx = 1\nthreading.Timer(0.05, os._exit, [0]).start()")
-    await end_of(session.keep(Interpreter, lambda: pytest.fail("there is one")))
-    result = await call("python", code="'x' in globals()")
-    assert result.state_lost
-    assert result.text == "Note: Python was restarted since the last call: variables are gone, files are kept.\nFalse"
-
-
-TELL = "import os; open(os.open('told', os.O_WRONLY), 'w').close()\n"
-
-
-async def told(session: Session) -> None:
-    """Until a cell has come to TELL: both ends of a FIFO open at the same moment."""
-    await asyncio.to_thread(lambda: (session.workspace / "told").open("rb").close())
-
-
-@pytest.fixture
-def fifo(session: Session) -> None:
-    os.mkfifo(session.workspace / "told")
-    (session.workspace / "told").chmod(0o666)
-
-
 async def test_figures_come_as_images_and_are_closed(call):
     result = await call("python", code="import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()")
     assert (result.text, result.is_error) == (f"[figure 1: {'x'.join(map(str, size_of(result.media[0])))} PNG]", False)
@@ -347,72 +241,6 @@ async def test_what_a_call_prints_is_told_while_it_runs(offer, session):
     assert (await call).text == "early\nlate"
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """What becomes true beside this test, and tells nobody."""
-    while True:
-        if holds():
-            return
-        await asyncio.sleep(0.01)
-
-
-COUNT = "import threading, time\nn = 0\ndef count():\n    global n\n    while True: n += 1; time.sleep(0.001)\n"
-
-
-async def test_idle_interpreters_are_frozen_and_go_on_with_the_next_call(backend, session):
-    interpreter = session.keep(
-        Interpreter, lambda: Interpreter(backend, session.sandbox, idle=Idle(freeze=0.0, evict=None))
-    )
-    await interpreter.execute(f"{COUNT}threading.Thread(target=count, daemon=True).start()", 10)
-    sandbox = interpreter._sandbox
-    assert isinstance(sandbox, LocalSandbox)
-    await until(lambda: psutil.Process(sandbox.program_pid).status() == psutil.STATUS_STOPPED)
-    outcome = await interpreter.execute("n", 10)
-    assert (outcome.status, outcome.state_lost) == ("ok", False)
-    assert int(outcome.value or 0) > 0
-
-
-async def test_a_frozen_sandbox_can_be_closed(backend, session):
-    sandbox = await backend.create(session.sandbox)
-    assert await sandbox.freeze()
-    await sandbox.close()
-    assert sandbox.ended.done()
-
-
-async def test_idle_interpreters_are_ended_at_last_and_the_next_call_says_so(backend, session):
-    tool = PythonTool(backend, idle=Idle(freeze=None, evict=0.0))
-    context = ToolContext(session)
-    await tool.call({"code": "x = 1; open('kept', 'w').close()"}, context)
-    interpreter = session.keep(Interpreter, lambda: pytest.fail("there is one"))
-    await until(lambda: not interpreter.running)
-    result = await tool.call({"code": "import os; 'x' in globals(), os.listdir()"}, context)
-    assert (result.text.splitlines()[-1], result.state_lost) == ("(False, ['kept'])", True)
-
-
-async def test_for_one_interpreter_too_many_the_one_idle_for_longest_is_ended(backend, sessions):
-    tool = PythonTool(backend, running=2)
-    contexts = [ToolContext(await sessions.create()) for _ in range(3)]
-    for context in contexts:
-        await tool.call({"code": "x = 1"}, context)
-    assert not (await tool.call({"code": "x"}, contexts[2])).state_lost
-    assert not (await tool.call({"code": "x"}, contexts[1])).state_lost
-    assert (await tool.call({"code": "1"}, contexts[0])).state_lost
-
-
-async def test_commands_run_without_a_shell(backend, session):
-    sandbox = await backend.create(session.sandbox)
-    execution = await sandbox.exec_command(["sh", "-c", "echo out; echo err >&2; exit 3", "$HOME"])
-    assert (await execution.answer).exit_status == 3
-    sandbox.finish()
-    assert (execution.stdout.text(), execution.stderr.text()) == ("out\n", "err\n")
-    execution = await sandbox.exec_command(["no-such-program"])
-    assert "FileNotFoundError" in ((await execution.answer).traceback or "")
-    execution = await sandbox.exec_command(["sh", "-c", "echo begun; exec sleep 60"])
-    await until(lambda: execution.stdout.total > 0)
-    sandbox.interrupt()
-    assert "KeyboardInterrupt" in ((await execution.answer).traceback or "")
-    await sandbox.close()
-
-
 async def test_files_and_numbers_of_a_sandbox(backend, session):
     sandbox = await backend.create(session.sandbox)
     fd = sandbox.open("made", os.O_WRONLY | os.O_CREAT, 0o644)
@@ -430,116 +258,11 @@ async def test_files_and_numbers_of_a_sandbox(backend, session):
     await sandbox.close()
 
 
-@pytest.mark.usefixtures("fifo")
-async def test_cancelling_a_call_stops_the_code(interpreter, session):
-    await interpreter.execute("n = 0", 10)
-    task = asyncio.create_task(interpreter.execute(f"n = 1\n{TELL}while True: n += 1", 30))
-    await told(session)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    first = await interpreter.execute("n", 10)
-    second = await interpreter.execute("n", 10)
-    assert first.value == second.value
-    assert int(first.value or 0) > 0
-
-
-@pytest.mark.usefixtures("fifo")
-async def test_cancelling_a_call_that_does_not_stop_kills_it(interpreter, session):
-    code = f"import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{TELL}while True: time.sleep(1)"
-    task = asyncio.create_task(interpreter.execute(code, 30))
-    await told(session)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    outcome = await interpreter.execute("1", 10)
-    assert (outcome.value, outcome.state_lost) == ("1", True)
-
-
-async def end_of(interpreter: Interpreter) -> None:
-    """Until the present sandbox has ended."""
-    assert interpreter._sandbox
-    await interpreter._sandbox.ended
-
-
-async def test_a_flood_is_stopped_and_costs_no_memory(interpreter):
-    outcome = await interpreter.execute("while True: print('x' * 1000)", 30)
-    assert outcome.status == "output-limit"
-    assert len(outcome.stdout) < 13_000
-    assert (await interpreter.execute("1", 10)).value == "1"
-
-
-async def test_a_child_that_floods_after_the_call_is_ended(interpreter):
-    await interpreter.execute("import subprocess; subprocess.Popen(['yes'])", 10)
-    await end_of(interpreter)
-    assert (await interpreter.execute("1", 10)).state_lost
-
-
 async def test_calls_of_one_session_wait_for_each_other(interpreter):
     await interpreter.execute("log = []", 10)
     code = "import time\nlog.append('in'); time.sleep(0.05); log.append('out')"
     await asyncio.gather(*(interpreter.execute(code, 10) for _ in range(5)))
     assert (await interpreter.execute("log == ['in', 'out'] * 5", 10)).value == "True"
-
-
-FIND_CONTROL = """import os, socket, stat
-sockets = (n for n in range(3, 256) if os.path.exists(f'/proc/self/fd/{n}') and stat.S_ISSOCK(os.fstat(n).st_mode))
-fd = next(sockets)
-"""
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        b'{"id": "guess", "value": "forged", "traceback": null}\n',
-        b"not json\n",
-        b"[1]\n",
-        b'"text"\n',
-        b"{" * 100_000 + b"\n",
-        b'{"id": ' + b"9" * 100_000 + b"}\n",
-        b"\xff\xfe\n",
-    ],
-    ids=["guess", "no-json", "list", "string", "nested", "huge-number", "no-utf8"],
-)
-async def test_forged_answers_are_dropped(interpreter, message):
-    outcome = await interpreter.execute(
-        f"{FIND_CONTROL}socket.socket(fileno=os.dup(fd)).sendall({message!r})\n'real'", 10
-    )
-    assert (outcome.status, outcome.value) == ("ok", "'real'")
-
-
-async def test_a_stolen_nonce_forges_nothing_but_the_callers_own_result(interpreter):
-    code = (
-        f"{FIND_CONTROL}import sys, json\n"
-        "frame = sys._getframe()\n"
-        "while 'id' not in frame.f_locals.get('request', ()): frame = frame.f_back\n"
-        "answer = {'id': frame.f_locals['request']['id'], 'value': ['not', 'text'], 'traceback': 7}\n"
-        "socket.socket(fileno=os.dup(fd)).sendall(json.dumps(answer).encode() + b'\\n')\n"
-    )
-    outcome = await interpreter.execute(code, 10)
-    assert (outcome.value, outcome.traceback) == (None, None)
-    assert (await interpreter.execute("6 * 7", 10)).value == "42"
-
-
-async def test_descriptors_that_code_sends_do_not_reach_the_server(interpreter):
-    await interpreter.execute("1", 10)
-    before = os.listdir("/proc/self/fd")
-    send = "for _ in range(4): socket.send_fds(socket.socket(fileno=os.dup(fd)), [b'\\n'], [1] * 50)"
-    code = f"{FIND_CONTROL}{send}"
-    assert (await interpreter.execute(code, 10)).status == "ok"
-    assert len(os.listdir("/proc/self/fd")) < len(before) + 50  # a sandbox that gets ready meanwhile has a few
-
-
-async def test_a_flooded_control_channel_ends_the_sandbox(interpreter):
-    outcome = await interpreter.execute(
-        f"{FIND_CONTROL}s = socket.socket(fileno=os.dup(fd))\nwhile True: s.sendall(b'x' * 65536)", 10
-    )
-    assert (outcome.status, outcome.state_lost) == ("died", True)
-
-
-async def test_a_closed_control_channel_ends_the_sandbox(interpreter):
-    outcome = await interpreter.execute(f"{FIND_CONTROL}os.close(fd)\nimport time; time.sleep(60)", 20)
-    assert (outcome.status, outcome.state_lost) == ("died", True)
 
 
 async def test_wrong_arguments_are_explained(call):

@@ -29,14 +29,6 @@ def verdict(request) -> Verdict:
 
 
 @pytest.fixture
-async def run(call):
-    async def run(code: str) -> str:
-        return (await call("python", code=code)).text
-
-    return run
-
-
-@pytest.fixture
 def confined(backend: Backend, sessions: Sessions):
     """An interpreter in a session with these limits."""
 

@@ -1,0 +1,89 @@
+"""Code that works against the channel on which its interpreter answers."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from agenthost.tools.code.interpreter import Interpreter
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_flood_is_stopped_and_costs_no_memory(interpreter):
+    outcome = await interpreter.execute("while True: print('x' * 1000)", 30)
+    assert outcome.status == "output-limit"
+    assert len(outcome.stdout) < 13_000
+    assert (await interpreter.execute("1", 10)).value == "1"
+
+
+async def end_of(interpreter: Interpreter) -> None:
+    """Until the present sandbox has ended."""
+    assert interpreter._sandbox
+    await interpreter._sandbox.ended
+
+
+async def test_a_child_that_floods_after_the_call_is_ended(interpreter):
+    await interpreter.execute("import subprocess; subprocess.Popen(['yes'])", 10)
+    await end_of(interpreter)
+    assert (await interpreter.execute("1", 10)).state_lost
+
+
+FIND_CONTROL = """import os, socket, stat
+sockets = (n for n in range(3, 256) if os.path.exists(f'/proc/self/fd/{n}') and stat.S_ISSOCK(os.fstat(n).st_mode))
+fd = next(sockets)
+"""
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"id": "guess", "value": "forged", "traceback": null}\n',
+        b"not json\n",
+        b"[1]\n",
+        b'"text"\n',
+        b"{" * 100_000 + b"\n",
+        b'{"id": ' + b"9" * 100_000 + b"}\n",
+        b"\xff\xfe\n",
+    ],
+    ids=["guess", "no-json", "list", "string", "nested", "huge-number", "no-utf8"],
+)
+async def test_forged_answers_are_dropped(interpreter, message):
+    outcome = await interpreter.execute(
+        f"{FIND_CONTROL}socket.socket(fileno=os.dup(fd)).sendall({message!r})\n'real'", 10
+    )
+    assert (outcome.status, outcome.value) == ("ok", "'real'")
+
+
+async def test_a_stolen_nonce_forges_nothing_but_the_callers_own_result(interpreter):
+    code = (
+        f"{FIND_CONTROL}import sys, json\n"
+        "frame = sys._getframe()\n"
+        "while 'id' not in frame.f_locals.get('request', ()): frame = frame.f_back\n"
+        "answer = {'id': frame.f_locals['request']['id'], 'value': ['not', 'text'], 'traceback': 7}\n"
+        "socket.socket(fileno=os.dup(fd)).sendall(json.dumps(answer).encode() + b'\\n')\n"
+    )
+    outcome = await interpreter.execute(code, 10)
+    assert (outcome.value, outcome.traceback) == (None, None)
+    assert (await interpreter.execute("6 * 7", 10)).value == "42"
+
+
+async def test_descriptors_that_code_sends_do_not_reach_the_server(interpreter):
+    await interpreter.execute("1", 10)
+    before = os.listdir("/proc/self/fd")
+    send = "for _ in range(4): socket.send_fds(socket.socket(fileno=os.dup(fd)), [b'\\n'], [1] * 50)"
+    code = f"{FIND_CONTROL}{send}"
+    assert (await interpreter.execute(code, 10)).status == "ok"
+    assert len(os.listdir("/proc/self/fd")) < len(before) + 50  # a sandbox that gets ready meanwhile has a few
+
+
+async def test_a_flooded_control_channel_ends_the_sandbox(interpreter):
+    outcome = await interpreter.execute(
+        f"{FIND_CONTROL}s = socket.socket(fileno=os.dup(fd))\nwhile True: s.sendall(b'x' * 65536)", 10
+    )
+    assert (outcome.status, outcome.state_lost) == ("died", True)
+
+
+async def test_a_closed_control_channel_ends_the_sandbox(interpreter):
+    outcome = await interpreter.execute(f"{FIND_CONTROL}os.close(fd)\nimport time; time.sleep(60)", 20)
+    assert (outcome.status, outcome.state_lost) == ("died", True)
