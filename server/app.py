@@ -114,13 +114,13 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     app.state.config = config
     app.state.containers = containers
     app.state.responses = responses
+    app.router.routes += mcp.routes(tokens)  # first: routes are tried in order, and its calls are short
     for router in (
         chat.router, completions.router, messages.router, response_routes.router, conversations.router, files.router,
         container_routes.router, models.router,
         operations.router,
     ):  # fmt: skip
         app.include_router(router)
-    app.router.routes += mcp.routes(tokens)
     errors.install(app)
     body.describe(
         app, ChatRequest, CompletionRequest, MessagesRequest, CountRequest, ResponseRequest, InputRequest,

@@ -144,7 +144,10 @@ def model_folder(tmp_path_factory) -> Path:
 @contextmanager
 def serving(config: ServerConfig, engine: AsyncEngine | None = None) -> Iterator[str]:
     """A real server on a free port, in a thread; gives its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # Named as TCP, so that asyncio sends each part of an answer at once.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     app = create_app(config, engine)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     started = threading.Event()
