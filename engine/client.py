@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -70,14 +71,18 @@ class TokenStream:
     def __init__(self, engine: AsyncEngine, request: Request) -> None:
         self.request = request
         self._engine = engine
-        self._items: asyncio.Queue[TokenOutput | EngineError | None] = asyncio.Queue()
+        # One reader, and a writer in the same loop: less than asyncio.Queue does, for every token.
+        self._items: deque[TokenOutput | EngineError | None] = deque()
+        self._waiting: asyncio.Future[None] | None = None
         self._ended = False
         if engine.watcher is not None:
             engine.watcher.submitted(request)
 
     def put(self, item: TokenOutput | EngineError | None) -> None:
         """For the engine: the next output, an error that ends the stream, or None for acceptance."""
-        self._items.put_nowait(item)
+        self._items.append(item)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
         watcher = self._engine.watcher
         if watcher is not None and item is not None:
             if isinstance(item, TokenOutput):
@@ -87,7 +92,7 @@ class TokenStream:
 
     async def accepted(self) -> None:
         """For the engine: wait for the verdict."""
-        first = await self._items.get()
+        first = await self._next()
         if isinstance(first, EngineError):
             self._ended = True
             raise first
@@ -98,13 +103,19 @@ class TokenStream:
     async def __anext__(self) -> TokenOutput:
         if self._ended:
             raise StopAsyncIteration
-        item = await self._items.get()
+        item = await self._next()
         if isinstance(item, EngineError):
             self._ended = True
             raise item
         assert item is not None
         self._ended = item.finish_reason is not None
         return item
+
+    async def _next(self) -> TokenOutput | EngineError | None:
+        while not self._items:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return self._items.popleft()
 
     async def aclose(self) -> None:
         """Give up what is left. Harmless when the output has ended."""

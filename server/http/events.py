@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -33,19 +34,18 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        turn = anyio.Lock()
         interval: float = getattr(scope["app"].state, "sse_keep_alive", _KEEP_ALIVE) if "app" in scope else _KEEP_ALIVE
-        written = anyio.current_time()
+        written = time.monotonic()
 
         async def write(data: bytes) -> None:
+            # Comments may come between two pieces, not into one: a server writes each message at once.
             nonlocal written
-            async with turn:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                written = anyio.current_time()
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            written = time.monotonic()
 
         async def keep_alive() -> None:
             while True:
-                idle = anyio.current_time() - written
+                idle = time.monotonic() - written
                 if idle >= interval:
                     await write(_COMMENT)
                 else:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from agenthost.engine import AsyncEngine, EngineConfig, EngineError
 from agenthost.server import cli, served
-from agenthost.server.bench import agent, serve, targets
+from agenthost.server.bench import agent, front, serve, targets
 from agenthost.server.bench.client import Answer, Client, Endpoint
 from agenthost.server.bench.cold_start import cold_start
 from agenthost.server.bench.errors import RequestFailed, ServerFailed
@@ -237,3 +237,13 @@ def test_files_reports_a_race_that_the_file_tools_do_not_lose(capsys):
     rows = report["race"]["rows"]
     assert [(row["by"], row["what"]) for row in rows[:2]] == [("file tools", "read"), ("file tools", "write")]
     assert all(row["worked"] + row["refused"] + row["escaped"] == row["attempts"] == 200 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_front_is_measured_alone(capsys):
+    words = ["--streams", "2", "--chunks", "20", "--arrivals", "3", "--many", "20", "--tokens", "2000", "--json"]
+    assert front.main(words) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert figures["many_failed"] == 0
+    assert 0 < figures["rate_ratio"] < 2
+    assert all(figures[name] > 0 for name in ("chunk_rate", "bare_rate", "first_chunk", "many_memory"))

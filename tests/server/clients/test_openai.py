@@ -4,6 +4,7 @@ import asyncio
 import re
 from typing import Any, Literal
 
+import httpx
 import openai
 import pytest
 from pydantic import BaseModel
@@ -159,6 +160,15 @@ def test_many_answers_at_once(stage):
             return await asyncio.gather(*map(one, range(12)))
 
     assert asyncio.run(work()) == [f"This is {n}." for n in range(12)]
+
+
+def test_metrics_tell_how_full_the_cache_is(stage, client):
+    client.chat.completions.create(model="m", messages=user("Hello?"), max_tokens=3)
+    lines = httpx.get(f"{stage.url}/metrics").text.splitlines()
+    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+    assert 0 < values["agenthost_kv_cache_cached"] < 1
+    assert values["agenthost_kv_cache_used"] == values['vllm:kv_cache_usage_perc{model_name="m"}'] == 0
+    assert values["agenthost_requests_running"] == values["agenthost_requests_waiting"] == 0
 
 
 def test_errors_have_the_clients_own_types(client):
