@@ -164,6 +164,7 @@ def _tracing(config: ServerConfig, model: str) -> Tracing | None:
 def _sessions(config: ServerConfig) -> Sessions:
     return Sessions(
         Path(config.state_dir) / "workspaces" if config.state_dir else None,
+        ttl=60 * config.session_minutes,
         quota=Quota(bytes=config.workspace_bytes, entries=config.workspace_files),
         per_owner=config.sessions_per_key,
     )

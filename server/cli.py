@@ -87,6 +87,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--concurrent-requests", type=int, metavar="N")
     limits.add_argument("--stored-bytes", type=int, metavar="N", help="of uploaded files")
     limits.add_argument("--sessions-per-key", type=int, metavar="N", help="workspaces at a time (default 1000)")
+    limits.add_argument("--session-minutes", type=float, metavar="N", help="an unused workspace lives (default 60)")
     limits.add_argument("--workspace-bytes", type=int, metavar="N", help="that a workspace holds (default 1 GiB)")
     limits.add_argument("--workspace-files", type=int, metavar="N", help="that a workspace holds (default 50000)")
     limits.add_argument(

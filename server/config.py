@@ -48,6 +48,7 @@ class ServerConfig(BaseModel):
         api_key_file: further keys, as digests with names and limits, see http/keys.py.
         requests_per_minute, concurrent_requests, stored_bytes: of each key that has no limit of its own; 0 is any.
         sessions_per_key: workspaces that one key may have at a time; without keys, that all callers have together.
+        session_minutes: after how long without use a workspace goes; containers have times of their own.
         workspace_bytes, workspace_files: what each of them may hold.
         prefix_cache_per_key: keys share no cached prefixes, since timing and cached_tokens show what is cached.
         allowed_hosts: further Host header names; ``*`` for any.
@@ -85,6 +86,7 @@ class ServerConfig(BaseModel):
     concurrent_requests: Annotated[int, Field(ge=0)] = 0
     stored_bytes: Annotated[int, Field(ge=0)] = 0
     sessions_per_key: Annotated[int, Field(ge=1)] = 1000
+    session_minutes: Annotated[float, Field(ge=1)] = 60
     workspace_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     workspace_files: Annotated[int, Field(ge=100)] = 50_000
     prefix_cache_per_key: bool = False

@@ -122,7 +122,7 @@ def _tools() -> Iterator[Finding]:
         yield Finding("sandbox", "limited", "the python tool is off", verdict.problem or "")
     else:
         facts = "; ".join(f"{name}: {value}" for name, value in verdict.facts.items())
-        yield Finding("sandbox", "ok", facts)
+        yield Finding("sandbox", "limited" if verdict.backend.lacks else "ok", facts)
     yield Finding("tools", "ok", ", ".join(default_tools(verdict).registry.tools) or "none")
 
 

@@ -153,7 +153,9 @@ assert secret.read_text() == "hush" and secret.stat().st_mtime == 5
 """
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(
+    "name", [name if name == "landlock" else pytest.param(name, marks=pytest.mark.slow) for name in BACKENDS]
+)
 def test_code_cannot_touch_what_else_belongs_to_the_user(start: Start, name: str):
     attack = start("-c", ATTACK, name)
     said, _ = attack.communicate(timeout=60)

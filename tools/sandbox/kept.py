@@ -68,7 +68,7 @@ def _start(spec: SandboxSpec, python: str, cgroups: Cgroups | None, walls: Walls
             "filter": assemble(reach=Reach(neighbours=True, same_user=spec.user is None)).hex(),
             "walls": {**walls, "write": [*walls["write"], workspace, str(temporary)]} if walls else None,
         }
-        environment = {**ENVIRONMENT, "HOME": workspace, "TMPDIR": str(temporary)}
+        environment = {**ENVIRONMENT, "HOME": workspace, "TMPDIR": str(temporary), "GIT_CONFIG_NOSYSTEM": "1"}
         command = [python, "-I", "-c", program("keeper"), json.dumps(config)]
         keeper = spawn(spec, command, passed, channels, environment)
         channels.keep()

@@ -14,7 +14,8 @@ from .cgroups import Cgroups
 from .kept import start_kept
 from .spec import SYSTEM_FOLDERS, SandboxSpec
 
-_SYSTEM = ("/usr", *SYSTEM_FOLDERS, "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts")
+_SETTINGS = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts", "/etc/ssl/openssl.cnf")
+_SYSTEM = ("/usr", *SYSTEM_FOLDERS, *_SETTINGS)
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 

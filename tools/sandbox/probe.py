@@ -181,9 +181,13 @@ def _facts(seen: dict[str, Any], cgroups: Cgroups | None, began: float, what: st
 
 
 def _pythons() -> list[str]:
-    """Interpreters to try: the system's first, because a virtual environment's may be in a private home."""
-    candidates = ["/usr/bin/python3", "/usr/local/bin/python3", getattr(sys, "_base_executable", sys.executable)]
-    found = [os.path.realpath(path) for path in candidates if path and os.access(path, os.X_OK)]
+    """Interpreters to try. Our own, with its packages, comes first where it is the system's; one of a virtual
+    environment or a home comes last, because it may be private.
+    """
+    own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    system = ["/usr/bin/python3", "/usr/local/bin/python3"]
+    candidates = [own, *system] if own.startswith("/usr/") else [*system, own]
+    found = [os.path.realpath(path) for path in candidates if os.access(path, os.X_OK)]
     return list(dict.fromkeys(found))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,7 @@ import pytest
 from agenthost.tools import Registry, ToolContext
 from agenthost.tools.browser import specs
 from agenthost.tools.browser.browsing import Browsing
-from agenthost.tools.browser.chromium import snapshot
+from agenthost.tools.browser.chromium import launch, snapshot
 from agenthost.tools.browser.chromium.launch import find
 from agenthost.tools.browser.chromium.tabs import MOST_TABS, Tabs
 from agenthost.tools.browser.config import BrowserConfig
@@ -149,13 +150,29 @@ Promise.all(done).then(() => {{ document.body.append("all was tried"); f.submit(
 </script>"""
 
 
-async def test_no_way_out_but_the_policys(site, browse, resolver):
+@pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.slow)], ids=["bubblewrap", "no bubblewrap"])
+def isolated(request, monkeypatch) -> bool:
+    """Chromium in a network namespace of its own, and where none can be had."""
+    if not request.param:
+        which = shutil.which
+        monkeypatch.setattr(
+            launch.shutil, "which", lambda name, **more: None if name == "bwrap" else which(name, **more)
+        )
+    assert find().isolated is request.param
+    return request.param
+
+
+async def test_no_way_out_but_the_policys(site, browse, resolver, isolated):
     with canary() as (port, came):
         rebinding = resolver(rebind=[["8.8.8.8"], ["127.0.0.1"]], inner=[["127.0.0.1"]])
         call = await browse(resolver=rebinding, browser="chromium", browser_control=True)
         site.redirect("/redirect", f"http://127.0.0.1:{port}/redirected")
         url = site.html("/", VECTORS.format(port=port, site=site.url))
         await call("browser_navigate", url=url)
+        renderer = next(process for process in browsers() if "--type=renderer" in " ".join(_words(process)))
+        assert os.geteuid() != 0 or renderer.uids().real != 0
+        own_network = os.readlink(f"/proc/{renderer.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        assert own_network or not isolated
         result = await call("browser_wait_for", text="all was tried")
         assert "all was tried" in result.text
         result = await call("browser_snapshot")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 Run = Callable[[str], Awaitable[str]]
 
 
-@pytest.fixture(scope="module", params=["zygote", "bubblewrap"])
+@pytest.fixture(scope="module", params=["zygote", pytest.param("bubblewrap", marks=pytest.mark.slow)])
 def networked(request):
     backend = probe(names=[request.param]).require()
     backend.warm_up(network=True)
