@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agenthost.tools import Limits, Sessions, Verdict, probe
+from agenthost.tools import Limits, Offer, Sessions, Verdict, default_tools, probe
 from agenthost.tools.code.interpreter import Interpreter
 from agenthost.tools.files.usage import Quota
 from agenthost.tools.sandbox.backend import Backend
@@ -19,13 +19,27 @@ from agenthost.tools.sandbox.spec import SandboxSpec
 MARKS = {"bubblewrap": pytest.mark.slow}  # the probe's own checks of it are in every run
 
 
-@pytest.fixture(scope="session", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in BACKENDS])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in BACKENDS])
 def verdict(request) -> Verdict:
     """What holds must hold in every way to isolate."""
     found = probe(names=[request.param])
     if found.backend is None:
         pytest.fail(f"these tests need a working sandbox: {found.problem}", pytrace=False)
     return found
+
+
+@pytest.fixture(scope="module")
+def backend(verdict: Verdict) -> Iterator[Backend]:
+    backend = verdict.require()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def offer(verdict: Verdict, backend: Backend) -> Offer:
+    """Not the one that all other tests share."""
+    assert verdict.backend is backend
+    return default_tools(verdict)
 
 
 @pytest.fixture
