@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,8 @@ DType = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 KVDType = Literal["auto", "fp8"]
 Attention = Literal["auto", "torch", "triton", "flashinfer"]
+
+_PLACE = re.compile(r"\S+:\d{1,5}")
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +36,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         cuda_graphs: decode by captured graphs, on CUDA.
         overlap: one step in flight while the host works on the last one; None means on for CUDA, off for CPU.
         threads: CPU threads of the model; None means all cores.
+        tensor_parallel_size: ranks that the model is divided among, each with a CUDA device or a process on the CPU.
+        nnodes, node_rank: machines that the ranks are spread over evenly, and which of them this is. The first serves.
+        rendezvous: HOST:PORT of the first machine, where the ranks of several machines meet.
         dummy_weights: random weights; only config.json (and a tokenizer) are read. For benchmarks.
         seed: of dummy weights and of requests without a seed; None is random.
         debug: check the page invariants after every step.
@@ -54,17 +60,35 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cuda_graphs: bool = True
     overlap: bool | None = None
     threads: int | None = None
+    tensor_parallel_size: int = 1
+    nnodes: int = 1
+    node_rank: int = 0
+    rendezvous: str | None = None
     dummy_weights: bool = False
     seed: int | None = None
     debug: bool = False
 
+    @property
+    def local_ranks(self) -> int:
+        """Ranks on each machine."""
+        return self.tensor_parallel_size // self.nnodes
+
     def check(self) -> None:
-        """Raise :class:`InvalidConfig` for the first size out of range."""
-        for name in ("max_waiting", "page_size"):
+        """Raise :class:`InvalidConfig` for the first value out of range."""
+        for name in ("max_waiting", "page_size", "tensor_parallel_size", "nnodes"):
             _at_least(1, name, getattr(self, name))
         for name in ("max_running", "max_model_len", "kv_tokens", "kv_memory", "step_budget", "threads"):
             if (value := getattr(self, name)) is not None:
                 _at_least(1, name, value)
+        if self.tensor_parallel_size % self.nnodes:
+            raise InvalidConfig(
+                f"tensor_parallel_size is {self.tensor_parallel_size}; nnodes={self.nnodes} machines cannot share it "
+                "evenly."
+            )
+        if not 0 <= self.node_rank < self.nnodes:
+            raise InvalidConfig(f"node_rank is {self.node_rank}; with nnodes={self.nnodes} it counts from 0.")
+        if self.nnodes > 1 and not _PLACE.fullmatch(self.rendezvous or ""):
+            raise InvalidConfig("rendezvous must be HOST:PORT of the first machine where nnodes is more than 1.")
 
 
 def _at_least(least: int, name: str, value: int) -> None:

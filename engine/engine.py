@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from .attention.base import AttentionBackend
-from .attention.build import build_attention
-from .attention.paged import PagedAttention
 from .cache.kv import KVCache
 from .config import EngineConfig
 from .device import multiply_rate
-from .errors import InvalidConfig
-from .hub import resolve_model
-from .memory import kv_size
-from .models.config import ModelConfig
-from .models.decoder import Decoder
-from .models.load import build_decoder, dummy_decoder
+from .helpers import Helpers, start_helpers
+from .parallel.group import ALONE, Group
 from .progress import Progress
 from .protocol import EngineInfo
-from .runner.graphs import graph_sizes
+from .runner.load import Loaded, device_of, load_runner
 from .runner.runner import ModelRunner
 from .sampling.grammar import GrammarService
-from .sampling.grammar_compiler import CompilerConfig, Launched
 from .scheduler.budget import Budget
 from .scheduler.limits import Limits
 from .scheduler.scheduler import Scheduler
@@ -37,80 +25,68 @@ _STEP_SECONDS = 0.008  # of prefill in a step that also decodes, on CUDA
 
 @dataclass(frozen=True)
 class Engine:
-    """A scheduler that is ready to step, the processes of its grammars, and what it says of itself."""
+    """A scheduler that is ready to step, its helpers, and what it says of itself."""
 
     scheduler: Scheduler
+    runner: ModelRunner
     attention: AttentionBackend
     grammars: GrammarService
+    helpers: Helpers
     info: EngineInfo
+
+    def close(self) -> None:
+        """End the helper processes."""
+        self.grammars.close()
+        self.runner.close()
+        self.runner.group.close()
+        self.helpers.close()
 
 
 def build_engine(
     config: EngineConfig,
     progress: Progress | None = None,
-    compiler: Launched | None = None,
+    helpers: Helpers | None = None,
     *,
     interactive: bool = True,
 ) -> Engine:
-    """Load the model and allocate everything. Raises EngineError subclasses for what the operator can mend.
+    """Load the model and allocate everything; close it in the end.
 
-    The engine's ``grammars`` are processes; close them. ``compiler`` is theirs, when it is started already.
-    ``interactive``: somebody watches the tokens come, so that no step may be long.
+    ``helpers``: when they are started already. ``interactive``: somebody watches the tokens come, so that no step may
+    be long. Raises EngineError subclasses for what the operator can mend.
     """
-    config.check()
-    folder = resolve_model(config.model)
-    model_config = ModelConfig.load(folder)
-    eos = Tokenizer.load(folder).eos_token_ids
-    grammars = GrammarService(CompilerConfig(folder=str(folder), vocab_size=model_config.vocab_size))
-    grammars.start(compiler)  # it gets ready while the model loads
+    helpers = helpers or start_helpers(config)
+    grammars = GrammarService(helpers.compiler_config)
+    grammars.start(helpers.compiler)
+    group: Group = ALONE
     try:
-        return _assemble(config, folder, model_config, eos, grammars, progress, interactive)
+        device = device_of(config)
+        if helpers.ranks is not None:
+            group = helpers.ranks.join(device)
+        return _assemble(config, load_runner(config, group, device, progress), helpers, grammars, interactive)
     except BaseException:
         grammars.close()
+        group.close()
+        helpers.close()
         raise
 
 
 def _assemble(
-    config: EngineConfig,
-    folder: Path,
-    model_config: ModelConfig,
-    eos: Sequence[int],
-    grammars: GrammarService,
-    progress: Progress | None,
-    interactive: bool,
+    config: EngineConfig, loaded: Loaded, helpers: Helpers, grammars: GrammarService, interactive: bool
 ) -> Engine:
-    device = _device(config)
-    dtype = _dtype(config, model_config, device)
-    if device.type == "cpu":
-        torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    max_model_len = min(config.max_model_len or model_config.max_position, model_config.max_position)
-    if config.dummy_weights:
-        model = dummy_decoder(model_config, max_model_len + 1, dtype, device, config.seed or 0)
-    else:
-        model = build_decoder(folder, model_config, max_model_len + 1, dtype, device, progress)
-    model.optimize()
-    sizes = kv_size(config, model_config, dtype, max_model_len, device)
-    max_model_len = min(max_model_len, (sizes.pages - 1) * config.page_size - 1)
-    cache = KVCache(sizes.pages, config.page_size, share=config.prefix_cache)
-    max_running = config.max_running or (256 if device.type == "cuda" else 64)
-    attention = build_attention(config, model_config, sizes, dtype, device, max_running, max_model_len)
-    runner = ModelRunner(model, attention, max_running, device)
-    if device.type == "cuda" and config.cuda_graphs and isinstance(attention, PagedAttention):
-        runner.capture(graph_sizes(max_running), progress)
-    if device.type == "cuda":
-        runner.warm_up(progress)
+    device, model = loaded.device, loaded.model.config
+    eos = Tokenizer.load(helpers.folder).eos_token_ids
     limits = Limits(
-        max_running=max_running,
+        max_running=loaded.max_running,
         max_waiting=config.max_waiting,
-        max_model_len=max_model_len,
-        vocab_size=model_config.vocab_size,
+        max_model_len=loaded.max_model_len,
+        vocab_size=model.vocab_size,
         eos_token_ids=frozenset(eos),
     )
     scheduler = Scheduler(
-        runner,
-        cache,
+        loaded.runner,
+        KVCache(loaded.cache.pages, config.page_size, share=config.prefix_cache),
         limits,
-        _budget(config, model, device, dtype, interactive),
+        _budget(config, loaded, interactive),
         overlap=config.overlap if config.overlap is not None else device.type == "cuda",
         grammars=grammars,
         seed=config.seed,
@@ -118,54 +94,29 @@ def _assemble(
     )
     info = EngineInfo(
         model=config.model,
-        device=str(device),
-        dtype=str(dtype).removeprefix("torch."),
-        vocab_size=model_config.vocab_size,
-        max_model_len=max_model_len,
+        device=device.type,
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        vocab_size=model.vocab_size,
+        max_model_len=loaded.max_model_len,
         eos_token_ids=sorted(eos),
         page_size=config.page_size,
-        kv_pages=sizes.pages,
-        attention=attention.name,
+        kv_pages=loaded.cache.pages,
+        attention=loaded.attention.name,
+        tensor_parallel_size=config.tensor_parallel_size,
     )
-    return Engine(scheduler, attention, grammars, info)
+    return Engine(scheduler, loaded.runner, loaded.attention, grammars, helpers, info)
 
 
-def _budget(
-    config: EngineConfig, model: Decoder, device: torch.device, dtype: torch.dtype, interactive: bool
-) -> Budget:
+def _budget(config: EngineConfig, loaded: Loaded, interactive: bool) -> Budget:
     """How much a step takes in. On CUDA it follows from how fast this card multiplies."""
     busy, idle = config.step_budget, 0  # idle: where a step's own overhead is small
-    if busy is None and device.type == "cpu":
+    if busy is None and loaded.device.type == "cpu":
         busy = 256
     elif busy is None:
-        per_token = 2 * model.weights
-        busy = round(min(max(_STEP_SECONDS * multiply_rate(device, dtype) / per_token, 256), 16384))
+        per_token = 2 * loaded.model.weights
+        busy = round(min(max(_STEP_SECONDS * multiply_rate(loaded.device, loaded.dtype) / per_token, 256), 16384))
         idle = 2048 if interactive else 8192
     idle = max(4 * busy, idle)
     least = max(1, busy // 8)
-    return Budget(busy=busy if interactive else idle, idle=idle, least=least, unit=model.config.attention_unit)
-
-
-def _device(config: EngineConfig) -> torch.device:
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise InvalidConfig("device is cuda, but torch sees no CUDA device. Use device=cpu or install a CUDA torch.")
-    return torch.device(config.device)
-
-
-def _dtype(config: EngineConfig, model: ModelConfig, device: torch.device) -> torch.dtype:
-    if config.dtype != "auto":
-        return getattr(torch, config.dtype)
-    if device.type == "cuda":
-        return torch.bfloat16
-    return torch.bfloat16 if model.dtype == "bfloat16" and _has_bf16_matrix_instructions() else torch.float32
-
-
-def _has_bf16_matrix_instructions() -> bool:
-    """Whether this CPU multiplies bf16 natively (AVX512-BF16 or AMX on x86, BF16 on arm64)."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return any(f" {flag}" in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+    unit = loaded.model.config.attention_unit
+    return Budget(busy=busy if interactive else idle, idle=idle, least=least, unit=unit)

@@ -67,9 +67,9 @@ class LLM:
     def __init__(self, model: str = "pocket", **options: object) -> None:
         config = msgspec.convert({"model": model, **options}, EngineConfig)
         engine = build_engine(config, interactive=False)
+        self._engine = engine
         self._grammars = engine.grammars
         self._scheduler = engine.scheduler
-        self._attention = engine.attention
         self._ids = itertools.count()
         self.info: EngineInfo = engine.info
         self.tokenizer = Tokenizer.load(resolve_model(model))
@@ -83,11 +83,11 @@ class LLM:
         self.close()
 
     def close(self) -> None:
-        self._grammars.close()
+        self._engine.close()
 
     def settle(self) -> None:
         """Wait for kernels that are still being built aside, so that what follows runs at full speed."""
-        self._attention.settle()
+        self._engine.attention.settle()
 
     def generate(
         self,

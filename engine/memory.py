@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import psutil
 import torch
@@ -26,6 +27,10 @@ class KVSize:
     pages: int
     bytes_per_token: int
     dtype: torch.dtype
+
+    def of(self, pages: int) -> Self:
+        """Another number of the same pages."""
+        return replace(self, pages=pages)
 
 
 def kv_size(

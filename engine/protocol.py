@@ -29,6 +29,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     page_size: int
     kv_pages: int
     attention: str = "torch"
+    tensor_parallel_size: int = 1
 
 
 class StartUp(msgspec.Struct, frozen=True):

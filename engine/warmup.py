@@ -33,5 +33,5 @@ def warm_up(config: EngineConfig) -> float:
             engine.attention.settle()
             bars.update(waiting, total=1, completed=1)
         finally:
-            engine.grammars.close()
+            engine.close()
     return time.perf_counter() - begun

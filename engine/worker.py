@@ -6,7 +6,6 @@ One thread does everything: read the inbox, step the scheduler, send what happen
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -19,8 +18,8 @@ import zmq
 
 from .config import EngineConfig
 from .errors import EngineError, InvalidRequest
-from .hub import resolve_model
-from .models.config import ModelConfig
+from .helpers import start_helpers
+from .parent import exit_with_parent
 from .protocol import (
     Abort,
     Error,
@@ -34,7 +33,6 @@ from .protocol import (
     decode_to_engine,
     encode,
 )  # fmt: skip
-from .sampling.grammar_compiler import CompilerConfig, launch
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -51,7 +49,7 @@ def main() -> None:
     for stop in (signal.SIGINT, signal.SIGTERM):  # the front decides; it ends our standard input
         signal.signal(stop, signal.SIG_IGN)
     start_up = msgspec.json.decode(sys.stdin.buffer.readline(), type=StartUp)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     context = zmq.Context()
     inbox, outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
     for socket, address in ((inbox, start_up.inbox), (outbox, start_up.outbox)):
@@ -72,14 +70,11 @@ def main() -> None:
 
 
 def _build(config: EngineConfig, progress: Progress) -> Engine:
-    """The engine. Its grammar compiler starts first: the two load torch side by side."""
-    config.check()
-    folder = resolve_model(config.model)
-    vocab_size = ModelConfig.load(folder).vocab_size
-    compiler = launch(CompilerConfig(folder=str(folder), vocab_size=vocab_size))
+    """The engine. Its grammar compiler and further ranks start first: all load torch side by side."""
+    helpers = start_helpers(config)
     from .engine import build_engine
 
-    return build_engine(config, progress, compiler)
+    return build_engine(config, progress, helpers)
 
 
 def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
@@ -125,13 +120,6 @@ def _reporter(send: Sender) -> Progress:
             send(Loading(stage, done, total))
 
     return report
-
-
-def _exit_with_parent() -> None:
-    """The front holds the other end of our standard input; however it ends, so do we."""
-    while os.read(0, 4096):
-        pass
-    os._exit(0)
 
 
 if __name__ == "__main__":

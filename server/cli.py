@@ -124,6 +124,10 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--reasoning-parser", metavar="NAME", help="marks of the model's thoughts: a name, or 'OPEN,CLOSE' (likewise)"
     )
     _engine(parser)
+    machines = parser.add_argument_group("several machines that share the model, each with its part of the ranks")
+    machines.add_argument("--nnodes", type=int, metavar="N", help="how many")
+    machines.add_argument("--node-rank", type=int, metavar="N", help="which one this is; the first, 0, serves")
+    machines.add_argument("--rendezvous", metavar="HOST:PORT", help="of the first, where its ranks and others meet")
     _browser(parser)
     _sandbox(parser)
     _external(parser).add_argument(
@@ -264,6 +268,10 @@ def _engine(parser: argparse.ArgumentParser) -> None:
     engine.add_argument(
         "--disable-overlap-schedule", dest="overlap", action="store_false", help="wait for each step before the next"
     )
+    engine.add_argument(
+        "--tensor-parallel-size", "--tp-size", "--tp", type=int, metavar="N",
+        help="divide the model among N CUDA devices, or N processes on CPU",
+    )  # fmt: skip
     engine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     engine.add_argument("--seed", type=int, metavar="N", help="for requests without a seed of their own")
     engine.add_argument(

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-running", type=int, default=256, help="most sequences decoded together")
     parser.add_argument("--kv-tokens", type=int, help="size of the KV cache; by default what memory allows")
     parser.add_argument("--threads", type=int, help="CPU threads; by default all cores")
+    parser.add_argument("--tensor-parallel-size", type=int, default=1, metavar="N", help="ranks that share the model")
 
 
 def measure(options: argparse.Namespace, folder: str) -> Report:
@@ -51,7 +52,7 @@ def measure(options: argparse.Namespace, folder: str) -> Report:
     random = Random(options.seed)
     with LLM(
         folder, dummy_weights=True, device=options.device, dtype=options.dtype, max_running=options.max_running,
-        kv_tokens=options.kv_tokens, threads=options.threads, seed=0,
+        kv_tokens=options.kv_tokens, threads=options.threads, tensor_parallel_size=options.tensor_parallel_size, seed=0,
     ) as llm, progress() as bar:  # fmt: skip
         llm.settle()
         highest = min(_HIGHEST_TOKEN, llm.info.vocab_size - 1)
@@ -74,7 +75,7 @@ def measure(options: argparse.Namespace, folder: str) -> Report:
         "model": options.model, "dtype": info.dtype, "device": info.device, "num": options.num,
         "input": f"{options.min_input}-{options.max_input}", "output": f"{options.min_output}-{options.max_output}",
         "seed": options.seed, "temperature": options.temperature, "max_running": options.max_running,
-        "kv_tokens": info.kv_pages * info.page_size,
+        "tensor_parallel_size": info.tensor_parallel_size, "kv_tokens": info.kv_pages * info.page_size,
     }  # fmt: skip
     return Report("offline", settings, rates)
 

@@ -13,14 +13,16 @@ from torch import nn
 from ..attention.base import AttentionBackend, Heads
 from ..layers.linear import FusedLinear, RMSNorm, pack_all
 from ..layers.rotary import Rotary, Rotation
+from ..parallel.group import Group
 from .config import ModelConfig
 
 
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions, and per-head norms of q and k where the family has them."""
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig, group: Group, layer: int) -> None:
         super().__init__()
+        self.group = group
         self.layer = layer
         self.head_dim = config.head_dim
         self.num_q, self.num_kv = config.num_heads, config.num_kv_heads
@@ -43,30 +45,31 @@ class Attention(nn.Module):
         projected, summed = self.qkv_proj.after(norm, x, residual)
         projected = projected.view(projected.shape[0], -1, self.head_dim)
         heads = Heads(projected, self.num_q, self.num_kv, self.qk_norm, self.eps, rotation)
-        return self.o_proj(backend.forward(self.layer, heads)), summed
+        return self.group.sum(self.o_proj(backend.forward(self.layer, heads))), summed
 
 
 class MLP(nn.Module):
     """SwiGLU (arXiv:2002.05202)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, group: Group) -> None:
         super().__init__()
+        self.group = group
         inner = config.intermediate_size
         self.gate_up_proj = FusedLinear(config.hidden_size, (inner, inner), config.mlp_bias)
         self.down_proj = FusedLinear(inner, (config.hidden_size,), config.mlp_bias)
 
     def forward(self, norm: RMSNorm, x: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         inner, summed = self.gate_up_proj.gated_after(norm, x, residual)
-        return self.down_proj(inner), summed
+        return self.group.sum(self.down_proj(inner)), summed
 
 
 class Layer(nn.Module):
     """Takes and gives what the last layer added, and the sum of all before it, so that sum and norm are one pass."""
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig, group: Group, layer: int) -> None:
         super().__init__()
-        self.self_attn = Attention(config, layer)
-        self.mlp = MLP(config)
+        self.self_attn = Attention(config, group, layer)
+        self.mlp = MLP(config, group)
         self.input_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
 
@@ -78,15 +81,22 @@ class Layer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Token ids to logits. Its parameters are made with torch's default dtype and device, and hold nothing yet."""
+    """Token ids to logits. Its parameters are made with torch's default dtype and device, and hold nothing yet.
 
-    def __init__(self, config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device) -> None:
+    They are this rank's part of the model's, which all ranks of ``group`` run together.
+    """
+
+    def __init__(
+        self, config: ModelConfig, group: Group, max_position: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size), requires_grad=False)
-        self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.num_layers))
+        self.group = group
+        local = group.shard.local(config)
+        self.embed_tokens = nn.Parameter(torch.empty(local.vocab_size, config.hidden_size), requires_grad=False)
+        self.layers = nn.ModuleList(Layer(local, group, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_eps)
-        self.lm_head = FusedLinear(config.hidden_size, (config.vocab_size,))
+        self.lm_head = FusedLinear(config.hidden_size, (local.vocab_size,))
         if config.tie_embeddings:
             self.lm_head.weight = self.embed_tokens
         self.rotary = Rotary(config.rope, config.head_dim, max_position, dtype, device)
@@ -109,11 +119,21 @@ class Decoder(nn.Module):
         ids, positions: (tokens,) int64. wanted: (rows,) indices of tokens, or None for all. Returns (rows, vocabulary)
         in the model's dtype. ``backend`` must have been prepared for this step.
         """
-        x = F.embedding(ids, self.embed_tokens)
+        x = self._embed(ids)
         rotation = self.rotary.at(positions)
         residual = None
         for layer in self.layers:
             x, residual = layer(x, residual, rotation, backend)
         if wanted is not None and residual is not None:
             x, residual = x[wanted], residual[wanted]
-        return self.lm_head(self.norm(x, residual)[0])
+        logits = self.group.concatenate(self.lm_head(self.norm(x, residual)[0]))
+        return logits[:, : self.config.vocab_size]
+
+    def _embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """(tokens, hidden size); each rank knows the rows of its part of the vocabulary."""
+        shard, rows = self.group.shard, len(self.embed_tokens)
+        if shard.size == 1:
+            return F.embedding(ids, self.embed_tokens)
+        ids = ids - shard.rank * rows
+        known = (ids >= 0) & (ids < rows)
+        return self.group.sum(F.embedding(ids * known, self.embed_tokens) * known.unsqueeze(1))

@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import ModelNotFound
 from ..layers.linear import FusedLinear
+from ..parallel.group import ALONE, Group
+from ..parallel.shard import Cut
 from ..progress import Progress
 from .config import ModelConfig
 from .decoder import Decoder
@@ -35,22 +38,28 @@ def build_decoder(
     dtype: torch.dtype,
     device: torch.device,
     progress: Progress | None = None,
+    group: Group = ALONE,
 ) -> Decoder:
-    """The model of a Hugging Face folder. Raises ModelNotFound when its weights are missing or do not fit."""
-    decoder = _empty(config, max_position, dtype, device)
+    """This rank's part of a Hugging Face folder's model. Raises ModelNotFound when weights are missing or do not fit."""
+    decoder = _empty(config, group, max_position, dtype, device)
+    local = group.shard.local(config)
     parts = {name: 0 for name, _ in decoder.named_parameters()}
-    for name, tensor in _tensors(folder, progress):
+    for name, stored in _tensors(folder, progress):
         if name == "lm_head.weight" and config.tie_embeddings:
             continue
-        target = _target(decoder, config, name, parts)
+        target = _target(decoder, local, name, parts)
         if target is None:
             raise ModelNotFound(f"{folder} holds the tensor {name}, which {config.architecture} does not have.")
+        cut = group.shard.cut(config, name.removeprefix("model."))
+        expected = list(target.shape)
         if name.endswith(("q_norm.weight", "k_norm.weight")):
-            tensor = tensor.expand(target.shape[0], *tensor.shape)  # one norm for all heads fills a row for each
-        if target.shape != tensor.shape:
-            shapes = f"{tuple(tensor.shape)}, expected {tuple(target.shape)}"
+            expected = expected[1:]  # one norm for all heads fills a row for each
+        if cut is not None:
+            expected[cut.dim] = cut.whole
+        if stored.get_shape() != expected:
+            shapes = f"{tuple(stored.get_shape())}, expected {tuple(expected)}"
             raise ModelNotFound(f"{folder}: tensor {name} has shape {shapes} by config.json.")
-        target.copy_(tensor)
+        _fill(target, stored, cut)
     missing = sorted(name for name, filled in parts.items() if filled < _places(name))
     if missing:
         raise ModelNotFound(f"{folder} lacks weights of {', '.join(missing[:3])}{' and more' * (len(missing) > 3)}.")
@@ -58,11 +67,11 @@ def build_decoder(
 
 
 def dummy_decoder(
-    config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device, seed: int
+    config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device, seed: int, group: Group = ALONE
 ) -> Decoder:
-    """The same model with random weights of a size that keeps activations finite."""
-    decoder = _empty(config, max_position, dtype, device)
-    generator = torch.Generator(device).manual_seed(seed)
+    """The same model with random weights of a size that keeps activations finite; each rank has its own."""
+    decoder = _empty(config, group, max_position, dtype, device)
+    generator = torch.Generator(device).manual_seed(seed + group.shard.rank)
     for name, parameter in decoder.named_parameters():
         if parameter.ndim == 1 or name.endswith("qk_norm"):
             parameter.fill_(0.0 if name.endswith("bias") else 1.0)
@@ -71,9 +80,11 @@ def dummy_decoder(
     return decoder
 
 
-def _empty(config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device) -> Decoder:
+def _empty(
+    config: ModelConfig, group: Group, max_position: int, dtype: torch.dtype, device: torch.device
+) -> Decoder:
     with _defaults(dtype, device):
-        return Decoder(config, max_position, dtype, device).eval()
+        return Decoder(config, group, max_position, dtype, device).eval()
 
 
 @contextmanager
@@ -120,22 +131,34 @@ def _places(name: str) -> int:
     return {"qkv_proj": 3, "gate_up_proj": 2}.get(name.split(".")[-2], 1) if "." in name else 1
 
 
-def _tensors(folder: Path, progress: Progress | None) -> Iterator[tuple[str, torch.Tensor]]:
-    """All tensors of a folder, shard by shard, mapped from disk."""
+def _fill(target: torch.Tensor, stored: Any, cut: Cut | None) -> None:
+    """Read a tensor, or the part of it that ``cut`` names. Rows that the part leaves become zero."""
+    if cut is None:
+        target.copy_(stored[...])
+        return
+    part = slice(cut.start, cut.stop)
+    rows = stored[part] if cut.dim == 0 else stored[:, part]
+    target[: len(rows)] = rows
+    target[len(rows) :] = 0
+
+
+def _tensors(folder: Path, progress: Progress | None) -> Iterator[tuple[str, Any]]:
+    """All tensors of a folder, shard by shard, mapped from disk: names, and what is read where it is indexed."""
     files = _shards(folder)
     total = sum(file.stat().st_size for file in files)
     done = 0
     for file in files:
+        size = file.stat().st_size
         try:
             with safe_open(file, framework="pt") as shard:
-                for name in shard.keys():  # noqa: SIM118 (safe_open is no mapping)
-                    tensor = shard.get_tensor(name)
-                    yield name, tensor
-                    done += tensor.numel() * tensor.element_size()
+                names = list(shard.keys())
+                for index, name in enumerate(names, 1):
+                    yield name, shard.get_slice(name)
                     if progress:
-                        progress("weights", min(done, total), total)
+                        progress("weights", done + size * index // len(names), total)
         except SafetensorError as error:
             raise ModelNotFound(f"{file} is not a usable safetensors file: {error}") from error
+        done += size
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -46,9 +46,10 @@ class Collected:
 
 
 class ModelRunner:
-    """See the module."""
+    """See the module. On a rank other than 0 it runs the steps of rank 0, which alone samples."""
 
     def __init__(self, model: Decoder, attention: AttentionBackend, slots: int, device: torch.device) -> None:
+        self.group = model.group
         self._model = model
         self._attention = attention
         self._device = device
@@ -80,9 +81,14 @@ class ModelRunner:
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
+    def close(self) -> None:
+        """Let go of captured graphs."""
+        self._graphs = None
+
     @torch.inference_mode()
     def forward(self, step: Step) -> Launched:
         """Start a step: copies, then the model. The logits wait for :meth:`sample`."""
+        self.group.lead(step)
         if step.copies:
             self._attention.copy_pages([c.source for c in step.copies], [c.target for c in step.copies])
         if self._graphs is not None and self._graphs.fits(step.layout):
@@ -111,6 +117,12 @@ class ModelRunner:
         launched.logits = None
         if logits is None or not len(step.sampling):
             return
+        if self.group.shard.rank == 0:
+            self._sample(launched, logits, allowed)
+        self.group.share(self._newest)
+
+    def _sample(self, launched: Launched, logits: torch.Tensor, allowed: torch.Tensor | None) -> None:
+        step = launched.step
         slots = step.slots[step.sampling]
         positions = (step.layout.depths + step.layout.counts)[step.sampling]
         rows = SamplingRows(slots, positions, step.produced, allowed)

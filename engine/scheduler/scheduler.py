@@ -171,6 +171,8 @@ class Scheduler:
         except torch.AcceleratorError:  # the device's state is lost, which a new process only can mend
             raise
         except Exception as error:
+            if self._runner.group.shard.size > 1:  # the ranks may have done different parts of the step
+                raise
             log.exception("a step failed; its requests run again, one at a time")
             self._recover(plan, error)
         if self._debug:

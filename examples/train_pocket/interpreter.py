@@ -82,6 +82,8 @@ def _syntax_trace(error: SyntaxError, name: str) -> str:
         shown += [f"    {text.lstrip()}", "    " + " " * max(column, 0) + "^"]
     return "\n".join([*shown, f"{type(error).__name__}: {error.msg}"])
 
+_START_SECONDS = 60.0  # on a busy machine
+
 
 class Subprocess:
     """An :class:`Interpreter` in a process of its own, in ``directory``."""
@@ -94,10 +96,10 @@ class Subprocess:
 
     def run(self, code: str) -> str:
         """Run one cell. A cell that outlives its time ends the process, and its variables are gone."""
-        process = self._process or self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
+            process = self._process or self._start()
+            assert process.stdin is not None
+            assert process.stdout is not None
             process.stdin.write(json.dumps(code).encode() + b"\n")
             process.stdin.flush()
             line = _read_line(process.stdout.fileno(), self._seconds)
@@ -120,6 +122,9 @@ class Subprocess:
             command, cwd=self._directory, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, preexec_fn=limit,
         )  # fmt: skip
+        assert self._process.stdout is not None
+        if _read_line(self._process.stdout.fileno(), _START_SECONDS) is None:
+            raise EOFError
         return self._process
 
     def close(self) -> None:
@@ -149,6 +154,8 @@ def main() -> None:
     interpreter = Interpreter()
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    channel.write("\n")  # ready
+    channel.flush()
     for line in sys.stdin:
         channel.write(json.dumps(interpreter.run(json.loads(line))) + "\n")
         channel.flush()

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from ...engine import EngineError
 from ..app import create_app
 from ..config import ServerConfig
 from ..http.keys import KeysError
@@ -34,8 +35,13 @@ def main(flags: Mapping[str, Any]) -> int:
     try:
         if config.audit_log:
             audit.write_to(Path(config.audit_log))
+        if config.engine.node_rank:
+            from ...engine.parallel.node import run_node
+
+            run_node(config.engine)
+            return 0
         return asyncio.run(_serve(config))
-    except (KeysError, OSError) as error:
+    except (EngineError, KeysError, OSError) as error:
         print(f"agenthost serve: {error}", file=sys.stderr)
         return 2
 

@@ -29,7 +29,7 @@ from agenthost.engine.scheduler.scheduler import Scheduler
 from tokenizers import decoders, models, pre_tokenizers
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # the same histories on whichever runner there is
-VOCABULARY = 264  # 256 bytes, two special tokens, and some padding
+VOCABULARY = 265  # 256 bytes, two special tokens, and some padding; an odd number
 EOS = 257
 
 SHAPE: dict[str, Any] = {
@@ -37,7 +37,7 @@ SHAPE: dict[str, Any] = {
     "hidden_size": 48,
     "intermediate_size": 80,
     "num_hidden_layers": 3,
-    "num_attention_heads": 6,
+    "num_attention_heads": 8,
     "num_key_value_heads": 2,
     "head_dim": 16,
     "max_position_embeddings": 512,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from agenthost.engine.attention.base import StepLayout
 from agenthost.engine.attention.torch_sdpa import TorchAttention
 from agenthost.engine.models.config import ModelConfig
 from agenthost.engine.models.load import build_decoder
+from agenthost.engine.parallel.group import ALONE, Group
+from agenthost.engine.parallel.shard import Shard
 
 TOLERANCE = 2e-3  # on logits of magnitude 10 to 100
 PAGE = 4
@@ -20,12 +24,12 @@ CPU = torch.device("cpu")
 class Bench:
     """A decoder with its paged cache, driven by hand: sequences own scattered pages and grow by chunks."""
 
-    def __init__(self, reference, optimize: bool = False) -> None:
+    def __init__(self, reference, optimize: bool = False, group: Group = ALONE) -> None:
         config = ModelConfig.load(reference.folder)
-        self.decoder = build_decoder(reference.folder, config, 512, torch.float32, CPU)
+        self.decoder = build_decoder(reference.folder, config, 512, torch.float32, CPU, group=group)
         if optimize:
             self.decoder.optimize()
-        self.attention = TorchAttention(config.kv_groups[0], 300, PAGE, torch.float32, CPU)
+        self.attention = TorchAttention(group.shard.local(config).kv_groups[0], 300, PAGE, torch.float32, CPU)
         self.free = list(range(1, 301))
         random.Random(0).shuffle(self.free)
         self.tables: dict[int, list[int]] = {}
@@ -52,6 +56,28 @@ class Bench:
         return dict(zip(order, logits.split(counts.tolist()), strict=True))
 
 
+class Threads(Group):
+    """Ranks that are threads of this process: they exchange what torch.distributed would between processes."""
+
+    def __init__(self, shard: Shard, barrier: Barrier, board: list[torch.Tensor]) -> None:
+        self.shard = shard
+        self.barrier = barrier
+        self.board = board
+
+    def exchange(self, x: torch.Tensor) -> list[torch.Tensor]:
+        self.board[self.shard.rank] = x
+        self.barrier.wait(60)
+        parts = list(self.board)
+        self.barrier.wait(60)
+        return parts
+
+    def sum(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack(self.exchange(x)).sum(0)
+
+    def concatenate(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat(self.exchange(x), 1)
+
+
 def tokens(rng: random.Random, count: int) -> list[int]:
     return [rng.randrange(256) for _ in range(count)]
 
@@ -68,6 +94,22 @@ def test_prefill_in_chunks_equals_one_forward(any_reference, optimize):
             rows.append(bench.step({0: prompt[position : position + count]})[0])
             position += count
         torch.testing.assert_close(torch.cat(rows), expected, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("optimize", [False, True], ids=["plain", "optimized"])
+@pytest.mark.parametrize("size", [2, 4])
+def test_ranks_together_equal_the_whole_model(any_reference, size, optimize):
+    """With 4 ranks the 2 KV heads are replicated; the vocabulary divides by neither number."""
+    prompt = tokens(random.Random(6), 40)
+    barrier, board = Barrier(size), [torch.empty(0)] * size
+
+    def run(rank):
+        bench = Bench(any_reference, optimize, Threads(Shard(rank, size), barrier, board))
+        return torch.cat([bench.step({0: part})[0] for part in (prompt[:30], prompt[30:39], prompt[39:])])
+
+    with ThreadPoolExecutor(size) as ranks:
+        for logits in ranks.map(run, range(size)):
+            torch.testing.assert_close(logits, any_reference.logits(prompt), atol=TOLERANCE, rtol=0)
 
 
 def test_mixed_batches_equal_lonely_sequences(any_reference):

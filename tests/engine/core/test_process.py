@@ -34,7 +34,7 @@ def test_concurrent_streams_are_the_models_outputs(reference):
     async def main():
         async with AsyncEngine(config(reference)) as engine:
             info = await engine.ready()
-            assert (info.dtype, info.vocab_size, info.eos_token_ids) == ("float32", 264, [257])
+            assert (info.dtype, info.vocab_size, info.eos_token_ids) == ("float32", 265, [257])
 
             async def one(number):
                 return await tokens_of(await engine.submit(request(str(number), prompts[number], max_tokens=10)))

@@ -206,7 +206,7 @@ def test_abort_at_any_moment_is_silent_and_idempotent(serving, overlap):
         (InvalidRequest, [1], {"max_tokens": 0}, "max_tokens must be at least 1"),
         (InvalidRequest, [1], {"temperature": float("nan")}, "temperature"),
         (InvalidRequest, [1], {"top_p": 0.0}, "top_p"),
-        (InvalidRequest, [1], {"logit_bias": {264: 1.0}}, "logit_bias"),
+        (InvalidRequest, [1], {"logit_bias": {265: 1.0}}, "logit_bias"),
         (InvalidRequest, [1], {"logprobs": 21}, "logprobs"),
         (InvalidRequest, [1], {"repetition_penalty": 0.0}, "repetition_penalty"),
         (DeadlineExceeded, [1], {"deadline": 1.0}, "deadline"),

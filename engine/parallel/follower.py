@@ -1,0 +1,62 @@
+"""The process of a rank other than 0: ``python -m agenthost.engine.parallel.follower``, see :mod:`.ranks`.
+
+It holds its part of the model and runs the steps that rank 0 sends, until rank 0 leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+
+import msgspec
+
+from ..parent import exit_with_parent
+from ..runner.load import device_of, load_runner
+from ..runner.step import Step
+from .group import RankGroup
+from .meeting import connect_to_leader, open_store
+from .ranks import RankStart
+from .shard import Shard
+from .wire import unpack
+
+_LAST_STEP = 3.0  # seconds that a step may take when rank 0 has left
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s rank %(levelname)s %(message)s")
+    for stop in (signal.SIGINT, signal.SIGTERM):  # rank 0 decides; it ends our standard input
+        signal.signal(stop, signal.SIG_IGN)
+    start = msgspec.json.decode(sys.stdin.buffer.readline(), type=RankStart)
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+    config = start.config
+    device = device_of(config, start.local_rank)
+    store = open_store(config, start.meeting, start.rank)
+    group = RankGroup(store, Shard(start.rank, config.tensor_parallel_size), device)
+    steps: SimpleQueue[Step | None] = SimpleQueue()
+    threading.Thread(target=_receive, args=(connect_to_leader(config, store), steps), daemon=True).start()
+    runner = load_runner(config, group, device).runner
+    while (step := steps.get()) is not None:
+        runner.sample(runner.forward(step))
+    runner.close()
+    group.close()
+
+
+def _receive(leader: Connection, steps: SimpleQueue[Step | None]) -> None:
+    """Take steps while the last ones run, until rank 0 leaves."""
+    try:
+        while True:
+            steps.put(unpack(leader.recv_bytes()))
+    except (EOFError, OSError):
+        steps.put(None)
+    time.sleep(_LAST_STEP)
+    os._exit(0)  # the main thread waits for a rank that is gone
+
+
+if __name__ == "__main__":
+    main()
