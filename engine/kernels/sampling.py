@@ -26,7 +26,7 @@ def _ordered(x):
 
 @jit
 def _truncate(
-    logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, threshold_ptr, last_tie_ptr, size,
+    logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, threshold_ptr, last_tie_ptr, size, stride,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -39,7 +39,7 @@ def _truncate(
         tl.store(threshold_ptr + row, _NONE)
         tl.store(last_tie_ptr + row, size)
     else:
-        first = logits_ptr + row * size
+        first = logits_ptr + row * stride
         most = tl.full((BLOCK,), _NONE, tl.float32)
         for start in range(0, size, BLOCK):
             most = tl.maximum(
@@ -104,7 +104,7 @@ def _mix(x):
 
 @jit
 def _race(
-    logits_ptr, keys_ptr, temperature_ptr, threshold_ptr, last_tie_ptr, best_ptr, winner_ptr, size, share,
+    logits_ptr, keys_ptr, temperature_ptr, threshold_ptr, last_tie_ptr, best_ptr, winner_ptr, size, stride, share,
     TRUNCATED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -119,7 +119,7 @@ def _race(
     for start in range(part * share, end, BLOCK):
         token = start + columns
         inside = token < end
-        x = tl.load(logits_ptr + row * size + token, inside, other=_NONE).to(tl.float32)
+        x = tl.load(logits_ptr + row * stride + token, inside, other=_NONE).to(tl.float32)
         score = x
         if temperature > 0:
             random = _mix(_mix(token.to(tl.uint32) ^ key) + other_key)
@@ -163,7 +163,7 @@ def draw(
     """One token for each row, also written to ``newest`` at the row's slot. Returns (rows,) int64.
 
     Args:
-        logits: (rows, vocabulary), any float type; minus infinity is never drawn.
+        logits: (rows, vocabulary), any float type, the vocabulary contiguous; minus infinity is never drawn.
         slots: (rows,) integers, places in ``newest``.
         keys: (rows, 2) int32 random bits of the row's seed and position.
         temperature: (rows,) float32; 0 takes the most likely token, the first of equals.
@@ -175,7 +175,7 @@ def draw(
     last_tie = torch.empty(rows, dtype=torch.int32, device=logits.device)
     if truncation is not None:
         _truncate[(rows,)](
-            logits, temperature, *truncation, threshold, last_tie, size,
+            logits, temperature, *truncation, threshold, last_tie, size, logits.stride(0),
             BLOCK=min(8192, triton.next_power_of_2(size)), num_warps=16,
         )  # fmt: skip
     block = min(2048, triton.next_power_of_2(size))
@@ -185,7 +185,7 @@ def draw(
     best = torch.empty(rows, parts, dtype=torch.float32, device=logits.device)
     winner = torch.empty(rows, parts, dtype=torch.int32, device=logits.device)
     _race[(rows, parts)](
-        logits, keys, temperature, threshold, last_tie, best, winner, size, share,
+        logits, keys, temperature, threshold, last_tie, best, winner, size, logits.stride(0), share,
         TRUNCATED=truncation is not None, BLOCK=block, num_warps=8,
     )  # fmt: skip
     _finish[(rows,)](best, winner, slots, tokens, newest, parts, PARTS=triton.next_power_of_2(parts), num_warps=1)

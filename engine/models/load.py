@@ -80,9 +80,7 @@ def dummy_decoder(
     return decoder
 
 
-def _empty(
-    config: ModelConfig, group: Group, max_position: int, dtype: torch.dtype, device: torch.device
-) -> Decoder:
+def _empty(config: ModelConfig, group: Group, max_position: int, dtype: torch.dtype, device: torch.device) -> Decoder:
     with _defaults(dtype, device):
         return Decoder(config, group, max_position, dtype, device).eval()
 

@@ -23,7 +23,9 @@ from .group import RankGroup
 from .meeting import connect_to_leader, open_store
 from .ranks import RankStart
 from .shard import Shard
-from .wire import unpack
+from .wire import NO_MORE, unpack
+
+log = logging.getLogger(__name__)
 
 _LAST_STEP = 3.0  # seconds that a step may take when rank 0 has left
 
@@ -50,10 +52,11 @@ def main() -> None:
 def _receive(leader: Connection, steps: SimpleQueue[Step | None]) -> None:
     """Take steps while the last ones run, until rank 0 leaves."""
     try:
-        while True:
-            steps.put(unpack(leader.recv_bytes()))
+        while (message := leader.recv_bytes()) != NO_MORE:
+            steps.put(unpack(message))
     except (EOFError, OSError):
-        steps.put(None)
+        log.error("rank 0 is gone")
+    steps.put(None)
     time.sleep(_LAST_STEP)
     os._exit(0)  # the main thread waits for a rank that is gone
 

@@ -12,7 +12,7 @@ from .group import RankGroup
 from .meeting import accept_followers, open_store
 from .ranks import fall_apart
 from .shard import Shard
-from .wire import pack
+from .wire import NO_MORE, pack
 
 if TYPE_CHECKING:
     from ..runner.step import Step
@@ -38,8 +38,10 @@ class LeadingGroup(RankGroup):
     def close(self) -> None:
         self._ranks.wanted = False
         for follower in self._followers:
-            follower.close()
+            follower.send_bytes(NO_MORE)
         super().close()
+        for follower in self._followers:
+            follower.close()
 
     def _watch(self) -> None:
         """They say nothing; a connection on which something comes has ended."""

@@ -11,6 +11,8 @@ from ..attention.base import StepLayout
 from ..cache.kv import Copy
 from ..runner.step import Step
 
+NO_MORE = b""  # instead of a step
+
 
 class _Array(NamedTuple):
     dtype: str
@@ -50,6 +52,4 @@ def unpack(message: bytes) -> Step:
     """The step; its arrays are read-only. Raises msgspec.DecodeError for what is none."""
     step = _decode(message)
     layout = StepLayout(step.depths.array(), step.counts.array(), step.pages.array())
-    return Step(
-        step.slots.array(), layout, step.ids.array(), step.sampling.array(), step.produced.array(), step.copies
-    )
+    return Step(step.slots.array(), layout, step.ids.array(), step.sampling.array(), step.produced.array(), step.copies)

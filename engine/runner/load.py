@@ -44,9 +44,7 @@ class Loaded:
     max_running: int
 
 
-def load_runner(
-    config: EngineConfig, group: Group, device: torch.device, progress: Progress | None = None
-) -> Loaded:
+def load_runner(config: EngineConfig, group: Group, device: torch.device, progress: Progress | None = None) -> Loaded:
     """This rank's part of the model. Raises EngineError subclasses for what the operator can mend."""
     folder = resolve_model(config.model)
     model_config = ModelConfig.load(folder)

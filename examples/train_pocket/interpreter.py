@@ -82,6 +82,7 @@ def _syntax_trace(error: SyntaxError, name: str) -> str:
         shown += [f"    {text.lstrip()}", "    " + " " * max(column, 0) + "^"]
     return "\n".join([*shown, f"{type(error).__name__}: {error.msg}"])
 
+
 _START_SECONDS = 60.0  # on a busy machine
 
 

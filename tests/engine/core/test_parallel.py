@@ -1,4 +1,4 @@
-"""Tensor parallelism with real processes: gloo between ranks on the CPU."""
+"""Tensor parallelism with real processes: NCCL where there is a CUDA device for each rank, else gloo on the CPU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
+import torch
 from agenthost.engine import LLM, AsyncEngine, EngineConfig, Request, SamplingParams
 from agenthost.engine.attention.base import StepLayout
 from agenthost.engine.cache.kv import Copy
+from agenthost.engine.config import Device
 from agenthost.engine.errors import EngineDied, InvalidConfig
 from agenthost.engine.models import load
 from agenthost.engine.models.config import ModelConfig
@@ -26,16 +28,20 @@ from agenthost.engine.parallel.group import Group
 from agenthost.engine.parallel.shard import Shard
 from agenthost.engine.parallel.wire import pack, unpack
 from agenthost.engine.runner.step import Step
-from torch import device, float32
 
 TOLERANCE = 2e-3  # on logits of magnitude 10 to 100
 
 
+def device_for(ranks: int) -> Device:
+    return "cuda" if torch.cuda.device_count() >= ranks else "cpu"
+
+
 def config(reference, **options) -> EngineConfig:
+    options = {"tensor_parallel_size": 2} | options
+    options = {"device": device_for(options["tensor_parallel_size"])} | options
     return EngineConfig(
-        model=str(reference.folder), device="cpu", dtype="float32", kv_tokens=2000, max_running=8, debug=True,
-        **{"tensor_parallel_size": 2} | options,
-    )  # fmt: skip
+        model=str(reference.folder), dtype="float32", kv_tokens=2000, max_running=8, debug=True, **options
+    )
 
 
 def request(name: str, prompt: list[int], **sampling) -> Request:
@@ -95,7 +101,7 @@ def test_offline_outputs_do_not_depend_on_the_number_of_ranks(any_reference, siz
     prompts = [[rng.randrange(256) for _ in range(rng.randint(1, 60))] for _ in range(12)]
     prompts += [prompt + [7] for prompt in prompts[:4]]
     sampling = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
-    options = {"device": "cpu", "dtype": "float32", "kv_tokens": 2000}
+    options = {"device": device_for(size), "dtype": "float32", "kv_tokens": 2000}
     outputs = []
     for ranks in (1, size):
         with LLM(str(any_reference.folder), tensor_parallel_size=ranks, **options) as llm:
@@ -126,7 +132,7 @@ def test_two_machines_share_a_model(reference):
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
 
     async def main():
-        async with AsyncEngine(config(reference, nnodes=2, rendezvous=place)) as engine:
+        async with AsyncEngine(config(reference, device="cpu", nnodes=2, rendezvous=place)) as engine:
             await random_load(engine, reference, 20)
             stream = await engine.submit(request("a", [1], max_tokens=400))
             await anext(stream)
@@ -201,7 +207,7 @@ def test_a_rank_reads_its_part_only(reference, monkeypatch):
         group = Group()
         group.shard = shard
         read.append(0)
-        build_decoder(reference.folder, model, 512, float32, device("cpu"), group=group)
+        build_decoder(reference.folder, model, 512, torch.float32, torch.device("cpu"), group=group)
     whole, *parts = read
     norms = sum(parts) - whole  # what both ranks hold is little
     assert 0 < norms < 0.02 * whole

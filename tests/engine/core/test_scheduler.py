@@ -199,7 +199,7 @@ def test_abort_at_any_moment_is_silent_and_idempotent(serving, overlap):
     ("kind", "tokens", "sampling", "words"),
     [
         (InvalidRequest, [], {}, "empty"),
-        (InvalidRequest, [5, 9999], {}, "token id outside 0..263"),
+        (InvalidRequest, [5, 9999], {}, "token id outside 0..264"),
         (InvalidRequest, [-1], {}, "token id outside"),
         (ContextOverflow, [1] * 200, {}, "maximum context length is 120 tokens"),
         (ContextOverflow, [1] * 100, {"max_tokens": 21}, "maximum context length is 120 tokens"),
