@@ -40,7 +40,7 @@ def build_decoder(
     progress: Progress | None = None,
     group: Group = ALONE,
 ) -> Decoder:
-    """This rank's part of a Hugging Face folder's model. Raises ModelNotFound when weights are missing or do not fit."""
+    """This rank's part of a Hugging Face folder's model. Raises ModelNotFound where weights are missing or misfit."""
     decoder = _empty(config, group, max_position, dtype, device)
     local = group.shard.local(config)
     parts = {name: 0 for name, _ in decoder.named_parameters()}

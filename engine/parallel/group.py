@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage] (documented)
 
 from .shard import Shard
 
@@ -53,7 +54,7 @@ class RankGroup(Group):
     Every rank calls the same methods in the same order.
     """
 
-    def __init__(self, store: dist.Store, shard: Shard, device: torch.device) -> None:
+    def __init__(self, store: Store, shard: Shard, device: torch.device) -> None:
         self.shard = shard
         self._device = device
         dist.init_process_group(

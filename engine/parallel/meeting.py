@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from multiprocessing.connection import Client, Connection, Listener
 
-import torch.distributed as dist
+from torch.distributed import FileStore, Store, TCPStore  # pyright: ignore[reportPrivateImportUsage] (documented)
 
 from ..config import EngineConfig
 
@@ -16,15 +16,15 @@ _PATIENCE = timedelta(minutes=10)  # until the last machine has come
 _STEPS = "steps"
 
 
-def open_store(config: EngineConfig, meeting: str, rank: int) -> dist.Store:
+def open_store(config: EngineConfig, meeting: str, rank: int) -> Store:
     """What all ranks read and write. ``meeting`` is a file's path on one machine, else HOST:PORT of rank 0."""
     if config.nnodes == 1:
-        return dist.FileStore(meeting, config.tensor_parallel_size)
+        return FileStore(meeting, config.tensor_parallel_size)
     host, port = meeting.rsplit(":", 1)
-    return dist.TCPStore(host, int(port), is_master=rank == 0, timeout=_PATIENCE, wait_for_workers=False)
+    return TCPStore(host, int(port), is_master=rank == 0, timeout=_PATIENCE, wait_for_workers=False)
 
 
-def accept_followers(config: EngineConfig, meeting: str, store: dist.Store) -> list[Connection]:
+def accept_followers(config: EngineConfig, meeting: str, store: Store) -> list[Connection]:
     """On rank 0: a connection to every other rank. What is sent there is for :func:`connect_to_leader`."""
     count = config.tensor_parallel_size - 1
     if config.nnodes == 1:
@@ -37,7 +37,7 @@ def accept_followers(config: EngineConfig, meeting: str, store: dist.Store) -> l
         return [listener.accept() for _ in range(count)]
 
 
-def connect_to_leader(config: EngineConfig, store: dist.Store) -> Connection:
+def connect_to_leader(config: EngineConfig, store: Store) -> Connection:
     """On another rank: where steps come from."""
     place = store.get(_STEPS).decode()
     if config.nnodes == 1:

@@ -82,8 +82,8 @@ def device_of(config: EngineConfig, local_rank: int = 0) -> torch.device:
         return torch.device(kind)
     if config.local_ranks > torch.cuda.device_count():
         raise InvalidConfig(
-            f"tensor_parallel_size={config.tensor_parallel_size} on {config.nnodes} machines needs {config.local_ranks} "
-            f"CUDA devices on each, and this one has {torch.cuda.device_count()}."
+            f"tensor_parallel_size={config.tensor_parallel_size} with nnodes={config.nnodes} needs "
+            f"{config.local_ranks} CUDA devices on each machine, and this one has {torch.cuda.device_count()}."
         )
     torch.cuda.set_device(local_rank)
     return torch.device(kind, local_rank)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,12 +37,9 @@ def device_for(ranks: int) -> Device:
     return "cuda" if torch.cuda.device_count() >= ranks else "cpu"
 
 
-def config(reference, **options) -> EngineConfig:
-    options = {"tensor_parallel_size": 2} | options
-    options = {"device": device_for(options["tensor_parallel_size"])} | options
-    return EngineConfig(
-        model=str(reference.folder), dtype="float32", kv_tokens=2000, max_running=8, debug=True, **options
-    )
+def config(reference, size: int = 2, **options: Any) -> EngineConfig:
+    options = {"device": device_for(size), "dtype": "float32", "kv_tokens": 2000, "max_running": 8} | options
+    return EngineConfig(model=str(reference.folder), tensor_parallel_size=size, debug=True, **options)
 
 
 def request(name: str, prompt: list[int], **sampling) -> Request:
@@ -99,9 +97,9 @@ def test_two_ranks_serve_as_one_and_fall_together(reference):
 def test_offline_outputs_do_not_depend_on_the_number_of_ranks(any_reference, size):
     rng = random.Random(2)
     prompts = [[rng.randrange(256) for _ in range(rng.randint(1, 60))] for _ in range(12)]
-    prompts += [prompt + [7] for prompt in prompts[:4]]
+    prompts += [[*prompt, 7] for prompt in prompts[:4]]
     sampling = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
-    options = {"device": device_for(size), "dtype": "float32", "kv_tokens": 2000}
+    options: dict[str, Any] = {"device": device_for(size), "dtype": "float32", "kv_tokens": 2000}
     outputs = []
     for ranks in (1, size):
         with LLM(str(any_reference.folder), tensor_parallel_size=ranks, **options) as llm:
@@ -115,7 +113,7 @@ def test_offline_outputs_do_not_depend_on_the_number_of_ranks(any_reference, siz
 @pytest.mark.parametrize("overlap", [False, True])
 def test_four_ranks_under_load(reference, overlap):
     async def main():
-        async with AsyncEngine(config(reference, tensor_parallel_size=4, overlap=overlap)) as engine:
+        async with AsyncEngine(config(reference, 4, overlap=overlap)) as engine:
             await random_load(engine, reference, 150)
 
     asyncio.run(main())
@@ -153,9 +151,9 @@ def test_two_machines_share_a_model(reference):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"tensor_parallel_size": 3}, "must divide the model's 8 heads"),
-        ({"tensor_parallel_size": 16}, "must divide the model's 8 heads"),
-        ({"tensor_parallel_size": 0}, "tensor_parallel_size is 0; it must be at least 1"),
+        ({"size": 3}, "must divide the model's 8 heads"),
+        ({"size": 16}, "must divide the model's 8 heads"),
+        ({"size": 0}, "tensor_parallel_size is 0; it must be at least 1"),
         ({"nnodes": 2}, "rendezvous must be HOST:PORT"),
         ({"nnodes": 4}, "cannot share it evenly"),
         ({"node_rank": 1}, "node_rank is 1; with nnodes=1 it counts from 0"),
