@@ -84,6 +84,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     mcp = McpEndpoint(
         hands,
         served,
+        external,
         max_body=config.max_body_bytes,
         per_second=config.mcp_calls_per_second,
         fixtures=config.conformance_fixtures,

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from ...tools.interaction import Ask, Question
 from ...tools.spec import JsonObject, Tool, ToolContext, ToolResult, failure
 from ..external.config import Approval
 
@@ -41,6 +42,12 @@ class Asked:
         """The arguments as one line of JSON."""
         return json.dumps(self.arguments, ensure_ascii=False)
 
+
+_YES_OR_NO: JsonObject = {
+    "type": "object",
+    "properties": {"allow": {"type": "boolean", "title": "Allow this call"}},
+    "required": ["allow"],
+}
 
 Asker = Callable[[Asked], Awaitable[Verdict]]
 
@@ -91,6 +98,19 @@ class ApprovedTool(Tool):
             if verdict == "always":
                 self._policy.allow(self._tool)
         return await self._tool.call(arguments, context)
+
+
+def approval_by(ask: Ask) -> Asker:
+    """Approval as a question like any other, for clients that show a person forms."""
+
+    async def approve(asked: Asked) -> Verdict:
+        changed = " Its definition has changed since it was listed or allowed." if asked.changed else ""
+        message = f"May the tool {asked.tool} be called?{changed}\n{asked.text()}"
+        reply = await ask(Question(asked.label, message, _YES_OR_NO))
+        allowed = reply.action == "accept" and (reply.content or {}).get("allow") is True
+        return "once" if allowed else "no"
+
+    return approve
 
 
 def approved(tools: Iterable[RemoteTool], policy: ApprovalPolicy, ask: Asker | None) -> list[Tool]:

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ...tools import Tool, ToolError
+from ...tools.interaction import Ask
 from ...tools.remote.names import SEPARATOR
-from ..agent.approval import approved
+from ..agent.approval import approval_by, approved
 from ..agent.hosted_tools import NotOffered
 from ..chat.schema_check import SchemaError, check_object_schema
 from .external import External
@@ -66,6 +67,19 @@ async def unattended(names: Sequence[str], external: External, listed: Listed) -
         for name in wanted:
             chosen.update(_found(name, label, there))
     return approved(chosen.values(), external.policy, None)
+
+
+async def attended(external: External, ask: Ask | None) -> list[Tool]:
+    """The tools of all servers that can be used, for an agent behind which ``ask`` reaches a person, or nobody."""
+    tools: list[RemoteTool] = []
+    for label in external.labels:
+        try:
+            tools += usable(await external.tools(label))
+        except ToolError as error:
+            log.warning("%s", error)
+    if ask is None:
+        return approved([tool for tool in tools if external.policy.asks(tool, {}) is None], external.policy, None)
+    return approved(tools, external.policy, approval_by(ask))
 
 
 def usable(tools: Iterable[T]) -> list[T]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from ...engine import AsyncEngine, EngineError, EngineInfo
 from ...tools import Progress, Registry, Tool, ToolContext, ToolError, ToolResult, ToolSpec
-from ...tools.interaction import Report
+from ...tools.interaction import Ask, Report
+from ...tools.remote.search import deferred
 from ...tools.spec import Annotations, JsonObject, parameters
 from ..agent.agent import Agent
-from ..agent.events import Answer, CallFinished, CallStarted, Event, Failed, StepFinished
+from ..agent.events import Answer, CallFinished, CallProgress, CallStarted, Event, Failed, StepFinished
 from ..agent.plan import Limits
 from ..chat.model import ChatModel
 
@@ -37,6 +38,7 @@ AGENT = ToolSpec(
     timeout=1800.0,
 )
 
+ExternalTools = Callable[[Ask | None], Awaitable[Sequence[Tool]]]
 Model = tuple[AsyncEngine, ChatModel, EngineInfo]
 
 
@@ -45,13 +47,17 @@ class AgentTool(Tool):
     Args:
         model: gives what is served, and waits until it is loaded.
         tools: what the model may call.
+        external: gives further tools, of external servers, whose calls somebody may have to approve.
     """
 
     spec = AGENT
 
-    def __init__(self, model: Callable[[], Awaitable[Model]], tools: Registry) -> None:
+    def __init__(
+        self, model: Callable[[], Awaitable[Model]], tools: Registry, external: ExternalTools | None = None
+    ) -> None:
         self._model = model
         self._tools = tools
+        self._external = external
 
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
         try:
@@ -59,7 +65,9 @@ class AgentTool(Tool):
         except EngineError as error:
             raise ToolError(f"the model cannot be used: {error}") from error
         limits = Limits(max_steps=arguments.get("max_steps", Limits().max_steps))
-        agent = Agent(engine, model, info, self._tools, ToolContext(context.session), limits=limits)
+        others = [] if self._external is None else await self._external(context.ask)
+        tools = Registry.of([*self._tools.tools.values(), *deferred(others, info.max_model_len)])
+        agent = Agent(engine, model, info, tools, ToolContext(context.session, ask=context.ask), limits=limits)
         news = _News(context.report)
         async with agent.run(arguments["task"]) as events:
             async for event in events:
@@ -91,6 +99,8 @@ class _News:
                 message = f"calls {event.tool}"
             case CallFinished():
                 message = f"{event.tool} {'failed' if event.is_error else 'is done'} after {event.seconds:.1f} s"
+            case CallProgress():
+                message = f"{event.tool}: {event.progress.message or event.progress.output or event.progress.done}"
             case _:
                 return
         self._done += 1

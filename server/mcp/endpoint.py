@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,6 +18,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ...tools import Registry
+from ..external.external import External
+from ..external.offered import attended
 from ..hands import Hands, for_model
 from ..served import ServedModel
 from .oauth import TOKEN, TokenGate, Tokens, user
@@ -35,17 +38,25 @@ class McpEndpoint:
 
     Args:
         hands: the tools.
-        served: the model behind the `agent` tool.
+        served: the model behind the `agent` tool. external: further tools of that agent.
         max_body: bytes of a request.
         per_second: tool calls of one caller; 0 for any number.
         fixtures: serve what the conformance suite calls, instead of the tools.
     """
 
     def __init__(
-        self, hands: Hands, served: ServedModel, *, max_body: int, per_second: float, fixtures: bool = False
+        self,
+        hands: Hands,
+        served: ServedModel,
+        external: External,
+        *,
+        max_body: int,
+        per_second: float,
+        fixtures: bool = False,
     ) -> None:
         self._hands = hands
         self._served = served
+        self._external = external
         self._max_body = max_body
         self._per_second = per_second
         self._fixtures = fixtures
@@ -108,7 +119,8 @@ class McpEndpoint:
         from .tools import CallLimits
         from .visits import Visits
 
-        tools = Registry.of([*registry.tools.values(), AgentTool(self._served.parts, inner)])
+        external = partial(attended, self._external)
+        tools = Registry.of([*registry.tools.values(), AgentTool(self._served.parts, inner, external)])
         limits = CallLimits(per_second=self._per_second)
         server = create_server(tools, Visits(self._hands.sessions), limits, self._hands.on_call)
         return manager(server, self._max_body)

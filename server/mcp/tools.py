@@ -12,11 +12,12 @@ import mcp.types as types
 from mcp.shared.exceptions import MCPError
 
 from ...tools import Progress, Registry, ToolContext, ToolError
-from ...tools.interaction import Report
+from ...tools.interaction import Ask, Report
 from ..http.caller import Caller
 from ..http.rate import Rate
 from ..observe.calls import UNKNOWN, OnCall, ToolCall, Verdict
 from . import content
+from .asking import asks_by_task, asks_over_connection
 from .content import SESSION_ID
 from .tasks import Task, Tasks, supported, within
 from .visits import Context, Visits, caller
@@ -42,6 +43,14 @@ class CallLimits:
 
 
 _LIMITS = CallLimits()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a client hears of a call before its result: news, and questions for the person behind it."""
+
+    report: Report
+    ask: Ask | None
 
 
 class Tools:
@@ -85,7 +94,8 @@ class Tools:
             return content.failure(f"too many calls. Try again in {seconds:.1f} seconds.")
         if supported(context):
             return await self._call_or_task(context, who, params.name, arguments)
-        return await self._run(who, params.name, arguments, _reporter(context))
+        told = Told(_reporter(context), asks_over_connection(context))
+        return await self._run(who, params.name, arguments, told)
 
     async def _call_or_task(
         self, context: Context, who: Caller, name: str, arguments: JsonObject
@@ -99,8 +109,8 @@ class Tools:
             if attended:
                 await tell(progress)
 
-        async def work(_: Task) -> types.CallToolResult:
-            return await self._run(who, name, arguments, report)
+        async def work(task: Task) -> types.CallToolResult:
+            return await self._run(who, name, arguments, Told(report, asks_by_task(context, task)))
 
         task = self._tasks.start(who.name, work)
         try:
@@ -116,11 +126,11 @@ class Tools:
             raise MCPError(types.INTERNAL_ERROR, "The call was stopped")
         return task.result
 
-    async def _run(self, who: Caller, name: str, arguments: JsonObject, report: Report) -> types.CallToolResult:
+    async def _run(self, who: Caller, name: str, arguments: JsonObject, told: Told) -> types.CallToolResult:
         """Run a known tool for ``who``. Cancelling this stops the tool."""
         begun = time.monotonic()
         try:
-            result = await self._result(who, name, arguments, report)
+            result = await self._result(who, name, arguments, told)
         except BaseException:
             self._note(who, name, arguments, "cancelled", seconds=time.monotonic() - begun)
             raise
@@ -147,7 +157,7 @@ class Tools:
         )  # fmt: skip
         self._on_call(call)
 
-    async def _result(self, who: Caller, name: str, arguments: JsonObject, report: Report) -> types.CallToolResult:
+    async def _result(self, who: Caller, name: str, arguments: JsonObject, told: Told) -> types.CallToolResult:
         arguments = dict(arguments)
         session_id = arguments.pop(SESSION_ID, None)
         if session_id is not None and not isinstance(session_id, str):
@@ -160,7 +170,8 @@ class Tools:
         except ToolError as error:
             return content.failure(str(error))
         try:
-            given = await self._registry.call(name, arguments, ToolContext(visit.session, report=report))
+            context = ToolContext(visit.session, report=told.report, ask=told.ask)
+            given = await self._registry.call(name, arguments, context)
         except Exception:
             log.exception("the tool %s failed", name)
             return content.failure(f"{name} failed unexpectedly.")

@@ -65,6 +65,7 @@ class ScriptedEngine(AsyncEngine):
         self.stops: list[tuple[str, ...]] = []
         self.aborted: list[str] = []
         self.gate: Callable | None = None
+        self.context = CONTEXT
         self.state: Any = "ready"
         self.failure: Exception | None = None
         self._plays: dict[str, asyncio.Task] = {}
@@ -85,7 +86,7 @@ class ScriptedEngine(AsyncEngine):
             raise self.failure
         return EngineInfo(
             model="scripted", device="cpu", dtype="float32", vocab_size=self.tokenizer.vocab_size,
-            max_model_len=CONTEXT, eos_token_ids=list(self.tokenizer.eos_token_ids), page_size=16, kv_pages=1,
+            max_model_len=self.context, eos_token_ids=list(self.tokenizer.eos_token_ids), page_size=16, kv_pages=1,
         )  # fmt: skip
 
     async def submit_text(self, request, *, stop=(), include_stop=False, skip_special_tokens=True):
