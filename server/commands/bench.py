@@ -12,6 +12,7 @@ BENCHMARKS = {
     "targets": ("agenthost.server.bench.targets", "every figure that this project promises, beside its target"),
     "serve": ("agenthost.server.bench.serve", "a running server under concurrent requests"),
     "front": ("agenthost.server.bench.front", "the server around an engine that echoes, beside a bare route"),
+    "turn": ("agenthost.server.bench.turn", "what a turn of a long conversation costs the front"),
     "agent": ("agenthost.server.bench.agent", "an agent's waits: cold start, second turn, steps with tools"),
     "files": ("agenthost.server.bench.files", "whether file tools can be led out of a workspace by racing links"),
     "tools": ("agenthost.tools.bench.sandboxes", "the code interpreter's sandboxes, beside ipykernel"),

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from agenthost.engine import AsyncEngine, EngineConfig, EngineError
 from agenthost.server import cli, served
-from agenthost.server.bench import agent, front, serve, targets
+from agenthost.server.bench import agent, front, serve, targets, turn
 from agenthost.server.bench.client import Answer, Client, Endpoint
 from agenthost.server.bench.cold_start import cold_start
 from agenthost.server.bench.errors import RequestFailed, ServerFailed
@@ -237,6 +237,13 @@ def test_files_reports_a_race_that_the_file_tools_do_not_lose(capsys):
     rows = report["race"]["rows"]
     assert [(row["by"], row["what"]) for row in rows[:2]] == [("file tools", "read"), ("file tools", "write")]
     assert all(row["worked"] + row["refused"] + row["escaped"] == row["attempts"] == 200 for row in rows)
+
+
+def test_what_a_turn_costs_the_front_is_measured_three_ways(capsys):
+    assert turn.main(["--tokens", "4000", "--repeat", "3", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert all(figures[name] > 0 for name in ("rendered", "hosted", "replayed"))
+    assert figures["hosted_share"] == pytest.approx(100 * figures["hosted"] / figures["rendered"])
 
 
 @pytest.mark.slow
