@@ -19,6 +19,7 @@ BENCHMARKS = {
     "browser": ("agenthost.server.bench.browser", "how fast the browser tools open a page, and a browser's memory"),
     "mcp": ("agenthost.server.bench.mcp", "MCP: our server beside the SDK's, external tools, idle sessions"),
     "offline": ("agenthost.engine.bench.offline", "throughput of the engine alone"),
+    "kernels": ("agenthost.engine.bench.kernels", "each kernel of a step on CUDA, beside plain torch"),
     "single": ("agenthost.engine.bench.single", "decode speed of one stream, beside transformers"),
     "batch": ("agenthost.engine.bench.batch", "what batching brings over one stream"),
     "overhead": ("agenthost.engine.bench.overhead", "what a step costs beside the model"),

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
 
+from agenthost.engine.bench.kernels import Sizes, cases, error
 from agenthost.engine.kernels.activation import silu_mul
 from agenthost.engine.kernels.norm import add_rms_norm
 from agenthost.engine.kernels.paged_decode import DecodeWorkspace, paged_decode
@@ -15,6 +16,7 @@ from agenthost.engine.kernels.paged_prefill import BLOCK_Q, paged_prefill
 from agenthost.engine.kernels.rotate_store import rotate_store
 from agenthost.engine.kernels.sampling import draw
 from agenthost.engine.kernels.small_linear import normed_linear, small_linear
+from agenthost.engine.models.config import ModelConfig
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -245,3 +247,16 @@ def test_truncation_keeps_what_a_stable_sort_keeps(top_k, top_p, min_p, ties):
     assert tokens <= set(allowed)
     likely = [token for token in allowed if probabilities[token] / probabilities[allowed].sum() > 14 / count]
     assert set(likely) <= tokens
+
+
+def test_the_benchmark_measures_kernels_that_agree_with_torch():
+    shape = {
+        "architectures": ["Qwen3ForCausalLM"], "vocab_size": 96, "hidden_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "intermediate_size": 80,
+    }  # fmt: skip
+    sizes = Sizes(rows=2, depth=8, prompt=5, deep=17, turn=3)
+    measured = list(cases(ModelConfig.parse(shape), sizes, DTYPE, DEVICE))
+    assert len(measured) == 14
+    for case in measured:
+        assert error(case) < ERROR, case.name
+        assert (case.bytes > 0) != (case.operations > 0)
