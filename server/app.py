@@ -36,6 +36,7 @@ from .openai import chat, completions, conversations, errors, files, models
 from .openai import containers as container_routes
 from .openai.containers import ContainerRequest, ContainerService, FileRequest
 from .openai.conversations import ConversationRequest, ConversationUpdate, ItemsRequest
+from .openai.openapi import describe_answers
 from .openai.responses import routes as response_routes
 from .openai.responses.schemas import InputRequest, ResponseRequest
 from .openai.responses.service import ResponseService
@@ -128,6 +129,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
         ConversationRequest, ConversationUpdate, ItemsRequest,
         ContainerRequest, FileRequest, operations.TokenizeRequest, operations.DetokenizeRequest,
     )  # fmt: skip
+    describe_answers(app)
     if config.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -14,7 +14,7 @@ from ..openai.errors import ApiError, from_validation
 from .disconnect import ClientGone
 
 JsonObject = dict[str, Any]
-_REFERENCE = "#/components/schemas/{model}"
+REFERENCE = "#/components/schemas/{name}"
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -52,10 +52,18 @@ def _without_half_characters(body: bytes) -> str | None:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def documented(model: type[BaseModel]) -> JsonObject:
-    """For a route's ``openapi_extra``: it reads ``model`` itself, so FastAPI cannot see it. See :func:`describe`."""
-    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def documented(model: type[BaseModel], answer: str | None = None) -> JsonObject:
+    """For a route's ``openapi_extra``: it reads ``model`` itself, so FastAPI cannot see it. See :func:`describe`.
+
+    Args:
+        answer: the name of the answer's schema; such routes also stream.
+    """
+    schema = {"$ref": REFERENCE.format(name=model.__name__)}
+    extra: JsonObject = {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    if answer is not None:
+        content = {"application/json": {"schema": {"$ref": REFERENCE.format(name=answer)}}, "text/event-stream": {}}
+        extra["responses"] = {"200": {"content": content}}
+    return extra
 
 
 def describe(app: FastAPI, *models: type[BaseModel]) -> None:
@@ -64,7 +72,9 @@ def describe(app: FastAPI, *models: type[BaseModel]) -> None:
 
     def openapi() -> JsonObject:
         description = original()
-        _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
+        _, definitions = models_json_schema(
+            [(model, "validation") for model in models], ref_template=REFERENCE.replace("name", "model")
+        )
         description.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
         return description
 

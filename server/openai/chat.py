@@ -26,7 +26,7 @@ from .stream import ChunkWriter
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions", openapi_extra=body.documented(ChatRequest))
+@router.post("/v1/chat/completions", openapi_extra=body.documented(ChatRequest, "Completion"))
 async def chat_completions(request: Request) -> Response:
     chat = await body.read(request, ChatRequest)
     served: ServedModel = request.app.state.served

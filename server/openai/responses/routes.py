@@ -26,7 +26,7 @@ JsonObject = dict[str, Any]
 router = APIRouter()
 
 
-@router.post("/v1/responses", openapi_extra=body.documented(ResponseRequest))
+@router.post("/v1/responses", openapi_extra=body.documented(ResponseRequest, "Response"))
 async def create(request: Request) -> Response:
     wanted = await body.read(request, ResponseRequest)
     service = _service(request)
