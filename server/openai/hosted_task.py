@@ -33,10 +33,10 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True)
 class Lent:
-    """External tools of one request.
+    """External tools of one request, and what must be approved.
 
     Args:
-        tools: what the model may call. Where their definitions are long, they go behind a search.
+        tools: those of external servers. Where their definitions are long, they go behind a search.
         deferred: names of those that go there in any case.
         held: whether a call must be approved before it runs; it then ends the turn.
         approved: calls of an earlier turn that may run now. In the chat's messages they have results that are empty.
@@ -117,9 +117,8 @@ class HostedTask:
             await emit(CallBegun(call.id, call.name))
             await emit(CallWritten(call.id, call.name, call.arguments))
         assert self.session is not None
-        outputs = await dispatch(
-            calls, Registry.of(self.lent.tools), ToolContext(self.session), max_output=self.loop.readable, emit=emit
-        )
+        tools = Registry({**Registry.of(self.lent.tools).tools, **self.tools.tools})
+        outputs = await dispatch(calls, tools, ToolContext(self.session), max_output=self.loop.readable, emit=emit)
         return {call.id: output for call, output in zip(calls, outputs, strict=True)}
 
 

@@ -178,6 +178,24 @@ def test_files_as_a_connector(scripted):
     assert kinds == [f"response.mcp_call.{kind}" for kind in ("in_progress", "completed", "in_progress", "failed")]
 
 
+def test_the_connectors_calls_are_asked_for_like_those_of_any_server(scripted):
+    client: Any = openai.OpenAI(base_url=f"{scripted.url}/v1", api_key="x")
+    files = {
+        "type": "mcp", "server_label": "files", "connector_id": "agenthost_files",
+        "require_approval": {"never": {"read_only": True}},
+    }  # fmt: skip
+    scripted.says(call("write_file", path="a.txt", content="hi") + "\n" + call("list_directory", path="."))
+    first = client.responses.create(model="m", input="go", tools=[files])
+    assert [item.type for item in first.output] == ["mcp_list_tools", "mcp_approval_request", "mcp_call"]
+    assert first.output[1].name == "write_file"
+    answer = {"type": "mcp_approval_response", "approval_request_id": first.output[1].id, "approve": True}
+    scripted.says(call("read_text_file", path="a.txt"), "Done.")
+    second = client.responses.create(model="m", input=[answer], previous_response_id=first.id, tools=[files])
+    wrote, read, _ = second.output
+    assert (wrote.name, wrote.status, wrote.approval_request_id) == ("write_file", "completed", first.output[1].id)
+    assert read.output == "hi"
+
+
 def test_custom_tools_take_text(scripted, client):
     scripted.says(call("run", input='say "hi"\n'), "ok")
     tool = {"type": "custom", "name": "run", "description": "Runs a script."}

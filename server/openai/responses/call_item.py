@@ -5,7 +5,6 @@ Every method returns the events that the moment calls for, without their places 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ...agent.events import CallFinished
@@ -73,12 +72,3 @@ class CallItem:
             _name=self.name, _arguments=call.arguments, _output=call.output, _call_id=self.call_id,
             _container=self.container,
         )  # fmt: skip
-
-
-def arguments_object(arguments: str) -> JsonObject:
-    """What the model wrote as arguments; empty where it is no object."""
-    try:
-        values = json.loads(arguments)
-    except (ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}

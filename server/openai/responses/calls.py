@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...agent.events import CallFinished
-from .call_item import CallItem, Events, arguments_object
+from .arguments import arguments_object
+from .call_item import CallItem, Events
 from .json_text import TextField
 from .mcp.calls import ApprovedCall, DeferredCall, HeldCall, McpCall, ToolSearch
 from .tools import Face
@@ -156,7 +157,7 @@ class CallItems:
         """A name that is no tool's makes a function call."""
         face = self.faces.get(name, Face("function"))
         earlier = not id.startswith(f"call_{turn}")
-        kind = ApprovedCall if earlier and face.label else _KINDS[face.kind]
+        kind = ApprovedCall if earlier and face.kind.startswith("mcp") else _KINDS[face.kind]
         return kind(id, name, turn, place, face, self.container)
 
 

@@ -24,14 +24,14 @@ from ...store.containers import StoredContainer
 from ...store.responses import StoredResponse
 from ..containers import ContainerService
 from ..errors import ApiError, from_validation
-from ..hosted_task import begin
+from ..hosted_task import Lent, begin
 from ..prepare import Prepared, prepare, served_name
 from ..schemas import ChatRequest
 from .body import new_body
 from .compaction import compact
 from .history import History, read_history
 from .items import ItemError, Read, read_items
-from .mcp.lending import Lending, lend
+from .mcp.lending import lend
 from .mcp.listing import own_listings
 from .output import LOGPROBS
 from .run import Run
@@ -95,14 +95,14 @@ class ResponseService:
         tools = read_tools(request.tools or (), offer, self._served.config.model, self._external.labels)
         listings = own_listings(tools.labels, offer.registry, history.items)
         read = self._read(history, tools, caller)
-        lending = await self._lend(tools, history, read, caller)
+        lent, listed = await self._lend(tools, history, read, caller)
         chat, body_id = self._chat(request, read.messages, tools), f"resp_{secrets.token_hex(24)}"
         container, fresh = "", None
         if tools.hosted:
             container, session, fresh = await self._container(tools, history, caller)
             chat = chat.model_copy(update={"hosted_tools": tools.hosted, "session_id": session.id})
         task = await begin(
-            chat, self._served, self._hands, self._external, caller, stored=_continues(request), lent=lending.lent
+            chat, self._served, self._hands, self._external, caller, stored=_continues(request), lent=lent
         )
         body = new_body(request, body_id, name, defaults=model.defaults)
         kept = request.store is not False
@@ -110,7 +110,7 @@ class ResponseService:
             body=body, task=task, faces=tools.faces, tokenizer=model.tokenizer, container=container,
             owner=caller.name, input=history.own,
             include=tuple(request.include or ()), keep=self._keep if kept else None,
-            fresh=fresh, listings=[*listings, *lending.listings],
+            fresh=fresh, listings=[*listings, *listed],
         )  # fmt: skip
 
     async def count(self, request: InputRequest, caller: Caller) -> int:
@@ -131,10 +131,10 @@ class ResponseService:
         offer = await self._hands.offer_for(self._served)
         tools = read_tools(request.tools or (), offer, self._served.config.model, self._external.labels)
         read = self._read(history, tools, caller)
-        lending = await self._lend(tools, history, read, caller)
+        lent, _ = await self._lend(tools, history, read, caller)
         _, info = self._served.now()
         own = [tool for name, tool in offer.registry.tools.items() if name in tools.hosted]
-        hosted = [tool.spec.function() for tool in (*own, *lending.lent.shown(info.max_model_len))]
+        hosted = [tool.spec.function() for tool in (*own, *lent.shown(info.max_model_len))]
         return self._chat(request, read.messages, tools, [*hosted, *tools.definitions]), history
 
     async def start(self, run: Run) -> None:
@@ -211,12 +211,15 @@ class ResponseService:
             place = f"input[{error.index - len(history.before)}]"
             raise ApiError(f"{place}: {error}", code="invalid_value", param=place) from error
 
-    async def _lend(self, tools: RequestTools, history: History, read: Read, caller: Caller) -> Lending:
-        """The tools of external servers; from here on ``tools`` knows them."""
-        lending = await lend(tools.servers, history.items, read.approved, self._external, caller.name)
+    async def _lend(
+        self, tools: RequestTools, history: History, read: Read, caller: Caller
+    ) -> tuple[Lent, list[JsonObject]]:
+        """The tools of external servers, and items about those listed now; from here on ``tools`` knows them."""
+        lending = await lend(tools.servers, history.items, self._external, caller.name)
         tools.faces = {**lending.faces, **tools.faces}
         tools.labels |= lending.labels
-        return lending
+        approved = [tools.approved(call) for call in read.approved]
+        return Lent(lending.tools, lending.deferred, tools.held, approved), lending.listings
 
     @staticmethod
     def _chat(

@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 from ....tools import Offer
 from ....tools.remote.names import Aliases
+from ...agent.events import Call
 from ...agent.hosted_tools import NotOffered, group_of, select
 from ..errors import ApiError
-from .mcp.wanted import MOST_SERVERS, Wanted, read_wanted
+from .arguments import arguments_object
+from .mcp.approvals import ApprovedCall
+from .mcp.wanted import MOST_SERVERS, Wanted, read_policy, read_wanted
 
 JsonObject = dict[str, Any]
 Kind = Literal[
@@ -85,6 +88,26 @@ class RequestTools:
     def named(self, label: str, tool: str) -> str:
         """What the model calls a tool of a server."""
         return Aliases().add(label, tool) if any(server.label == label for server in self.servers) else tool
+
+    def held(self, call: Call) -> bool:
+        """Whether a call must be approved before it runs, also where it goes by way of the search for tools."""
+        face = self.faces.get(call.name)
+        if face is not None and face.kind == "mcp_deferred":
+            face = face.inner.get(str(arguments_object(call.arguments).get("name")))
+        return face is not None and face.kind == "mcp_held"
+
+    def approved(self, call: ApprovedCall) -> Call:
+        """A call of an earlier turn that may run now. Raises :class:`ApiError`: none of these tools is meant."""
+        inner = [face.inner for face in self.faces.values() if face.kind == "mcp_deferred"]
+        for name, face in {**self.faces, **dict(item for faces in inner for item in faces.items())}.items():
+            if face.kind.startswith("mcp") and (face.label, face.tool) == (call.label, call.name):
+                return Call(name, call.call_id, call.arguments)
+        raise ApiError(
+            f"The call of {call.name[:100]!r} was approved, but this request has no mcp tool with the server_label "
+            f"{call.label[:100]!r} that offers it.",
+            code="invalid_value",
+            param="tools",
+        )
 
 
 def read_tools(tools: Sequence[JsonObject], offer: Offer, model: str, operators: Collection[str]) -> RequestTools:
@@ -214,14 +237,15 @@ def _mcp(
 
 
 def _connector(read: RequestTools, tool: JsonObject, label: str, offer: Offer, model: str, place: str) -> None:
-    allowed = tool.get("allowed_tools")
-    if isinstance(allowed, dict):
-        allowed = allowed.get("tool_names")
-    files = list(select(["files"], offer, model).tools) if _has_files(offer) else []
-    names = [name for name in files if allowed is None or name in allowed]
+    policy = read_policy(tool, place)
+    files = select(["files"], offer, model).tools if _has_files(offer) else {}
+    hints = {name: file.spec.annotations.read_only for name, file in files.items()}
+    names = [name for name, read_only in hints.items() if policy.allows(name, read_only=read_only)]
     if not names:
         raise ApiError("There are no file tools on this server.", code="unsupported_value", param=place)
-    _host(read, names, Face("mcp", label), offer, model, place)
+    for name in names:
+        kind: Kind = "mcp_held" if policy.asks(name, read_only=hints[name]) else "mcp"
+        _host(read, [name], Face(kind, label, name), offer, model, place)
     read.labels[label] = names
     read.container = read.container or tool.get("container")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from .....tools.remote.tool import CHANGED as HAS_CHANGED
 from ....agent.events import CallFinished
-from ..call_item import CallItem, Events, arguments_object
+from ..arguments import arguments_object
+from ..call_item import CallItem, Events
 from ..tools import Face
 from .approvals import request_id
 from .listing import CHANGED

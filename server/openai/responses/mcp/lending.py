@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .....tools import ToolError
+from .....tools import Tool, ToolError
 from .....tools.remote.names import Aliases
-from ....agent.events import Call
 from ....external.external import External
 from ....external.offered import usable
-from ...errors import ApiError
-from ...hosted_task import Lent
-from ..call_item import arguments_object
 from ..tools import Face
-from .approvals import ApprovedCall
 from .listing import entry, listing, pinned, renewed
 from .wanted import Wanted
 
@@ -34,13 +29,14 @@ _SEARCH, _CALL = "search_tools", "call_tool"
 class Lending:
     """
     Attributes:
-        lent: the tools.
+        tools: what the servers lend. deferred: names of those that go behind a search in any case.
         faces: by what the model calls them.
         labels: the same names by their servers' labels.
         listings: items of servers that were listed for this request.
     """
 
-    lent: Lent = field(default_factory=Lent)
+    tools: Sequence[Tool] = ()
+    deferred: frozenset[str] = frozenset()
     faces: dict[str, Face] = field(default_factory=dict)
     labels: dict[str, list[str]] = field(default_factory=dict)
     listings: list[JsonObject] = field(default_factory=list)
@@ -59,18 +55,15 @@ class _Server:
 async def lend(
     wanted: Sequence[Wanted],
     items: Sequence[Mapping[str, Any]],
-    approved: Sequence[ApprovedCall],
     external: External,
     owner: str,
 ) -> Lending:
     """Make the tools of ``wanted`` ready. A server that cannot be used lends none, and its listing says why.
 
     Args:
-        items: the conversation. approved: calls in it that are to run now.
-
-    Raises :class:`ApiError`: one of these is of a tool that the request does not have.
+        items: the conversation.
     """
-    if not wanted and not approved:
+    if not wanted:
         return Lending()
     servers = [_Server(one) for one in wanted]
     async with anyio.create_task_group() as group:
@@ -82,14 +75,9 @@ async def lend(
         tool.spec.name: Face("mcp_held" if tool.spec.name in asking else "mcp", tool.label, tool.definition.name)
         for tool in tools
     }
-    lent = Lent(
+    return Lending(
         tools,
         frozenset(tool.spec.name for server in servers if server.wanted.deferred for tool in server.tools),
-        lambda call: _inner(call) in asking,
-        [_call(call, faces) for call in approved],
-    )
-    return Lending(
-        lent,
         {**faces, _SEARCH: Face("tool_search"), _CALL: Face("mcp_deferred", inner=faces)} if tools else {},
         {server.wanted.label: [tool.spec.name for tool in server.tools] for server in servers},
         [server.listed for server in servers if server.listed is not None],
@@ -135,20 +123,3 @@ def _tools(
     aliases = Aliases()
     tools = [PinnedTool(connection, tool, aliases.add(wanted.label, name)) for name, tool in definitions.items()]
     return usable(tools)
-
-
-def _call(call: ApprovedCall, faces: Mapping[str, Face]) -> Call:
-    for alias, face in faces.items():
-        if (face.label, face.tool) == (call.label, call.name):
-            return Call(alias, call.call_id, call.arguments)
-    raise ApiError(
-        f"The call of {call.name[:100]!r} was approved, but this request has no mcp tool with the server_label "
-        f"{call.label[:100]!r} that offers it.",
-        code="invalid_value",
-        param="tools",
-    )
-
-
-def _inner(call: Call) -> str:
-    """The tool that a call is of, also where it goes by way of the search."""
-    return str(arguments_object(call.arguments).get("name")) if call.name == _CALL else call.name

@@ -39,14 +39,36 @@ class Filter:
     names: frozenset[str] | None = None
     read_only: bool | None = None
 
-    def matches(self, definition: Definition) -> bool:
+    def matches(self, name: str, *, read_only: bool) -> bool:
         if self.names is None and self.read_only is None:
             return False
-        named = self.names is None or definition.name in self.names
-        return named and self.read_only in (None, definition.says_read_only)
+        return (self.names is None or name in self.names) and self.read_only in (None, read_only)
 
 
 _NONE = Filter()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which tools the model may know of, and which calls a client wants to be asked about.
+
+    Args:
+        allowed: None for all.
+        always, never: the tools whose calls need approval, and those whose calls do not. What is in both or in neither
+            needs it; ``never`` is None where nothing does.
+    """
+
+    allowed: Filter | None = None
+    always: Filter = _NONE
+    never: Filter | None = _NONE
+
+    def allows(self, name: str, *, read_only: bool) -> bool:
+        return self.allowed is None or self.allowed.matches(name, read_only=read_only)
+
+    def asks(self, name: str, *, read_only: bool) -> bool:
+        if self.never is None:
+            return False
+        return self.always.matches(name, read_only=read_only) or not self.never.matches(name, read_only=read_only)
 
 
 @dataclass(frozen=True)
@@ -55,28 +77,26 @@ class Wanted:
 
     Args:
         config: where it is; None for the operator's server ``operator``.
-        allowed: the tools that the model may know of; None for all.
-        always, never: the tools whose calls need approval, and those whose calls do not. What is in both or in neither
-            needs it; ``never`` is None where nothing does.
         deferred: its tools go behind a search.
     """
 
     label: str
     operator: str | None = None
     config: ServerConfig | None = None
-    allowed: Filter | None = None
-    always: Filter = _NONE
-    never: Filter | None = _NONE
+    policy: Policy = Policy()
     deferred: bool = False
 
     def allows(self, definition: Definition) -> bool:
-        return self.allowed is None or self.allowed.matches(definition)
+        return self.policy.allows(definition.name, read_only=definition.says_read_only)
 
     def asks(self, definition: Definition) -> bool:
-        """Whether the client wants to be asked before a call."""
-        if self.never is None:
-            return False
-        return self.always.matches(definition) or not self.never.matches(definition)
+        return self.policy.asks(definition.name, read_only=definition.says_read_only)
+
+
+def read_policy(tool: JsonObject, place: str) -> Policy:
+    """Raises :class:`ApiError`."""
+    always, never = _approval(tool.get("require_approval"), f"{place}.require_approval")
+    return Policy(_allowed(tool.get("allowed_tools"), f"{place}.allowed_tools"), always, never)
 
 
 def read_wanted(tool: JsonObject, place: str, operators: Collection[str]) -> Wanted:
@@ -96,11 +116,7 @@ def read_wanted(tool: JsonObject, place: str, operators: Collection[str]) -> Wan
                 param=f"{place}.{field}",
             )
     operator, config = _place(tool, label, place, operators)
-    always, never = _approval(tool.get("require_approval"), f"{place}.require_approval")
-    return Wanted(
-        label, operator, config, _allowed(tool.get("allowed_tools"), f"{place}.allowed_tools"), always, never,
-        tool.get("defer_loading") is True,
-    )  # fmt: skip
+    return Wanted(label, operator, config, read_policy(tool, place), tool.get("defer_loading") is True)
 
 
 def redacted(url: str) -> str:
