@@ -72,9 +72,8 @@ def describe(app: FastAPI, *models: type[BaseModel]) -> None:
 
     def openapi() -> JsonObject:
         description = original()
-        _, definitions = models_json_schema(
-            [(model, "validation") for model in models], ref_template=REFERENCE.replace("name", "model")
-        )
+        named = REFERENCE.format(name="{model}")
+        _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=named)
         description.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
         return description
 

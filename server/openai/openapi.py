@@ -71,9 +71,8 @@ def describe_answers(app: FastAPI) -> None:
             schema = {"$ref": REFERENCE.format(name=error)}
             for operation in operations.values():
                 operation["responses"].pop("422", None)  # FastAPI's own, which nobody gets
-                operation["responses"]["4XX"] = {
-                    "description": "What was wrong with the request", "content": {"application/json": {"schema": schema}},
-                }  # fmt: skip
+                content = {"application/json": {"schema": schema}}
+                operation["responses"]["4XX"] = {"description": "What was wrong with the request", "content": content}
         return description
 
     app.openapi = openapi
