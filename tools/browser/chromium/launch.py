@@ -23,6 +23,7 @@ _LARGEST_FILE = 256 << 20
 _SHARED_MEMORY = 512 << 20
 _FLAGS = (
     "--disable-gpu",
+    "--disable-software-rasterizer",  # no WebGL, whose software renderer compiles what pages send
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-quic",
