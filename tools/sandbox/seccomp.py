@@ -1,8 +1,9 @@
 """The sandbox's system call filter: classic BPF, assembled here, so that no libseccomp is needed.
 
-A deny-list over everything that the other walls do not cover, closed towards newer kernels. Sockets are AF_UNIX only,
-or TCP and UDP too in a network namespace that leads nowhere: AF_VSOCK passes a network namespace, and AF_ALG, AF_RXRPC
-and netlink have a history of kernel exploits. See seccomp(2) for the data layout.
+What programs need is allowed, some of it by its arguments; what other walls do not cover is refused (EPERM); all other
+calls look missing (ENOSYS). Kernels cache the verdicts that depend on no argument, so that most calls cost nothing.
+Sockets are AF_UNIX only, or TCP and UDP too in a network namespace that leads nowhere: AF_VSOCK passes a network
+namespace, and AF_ALG, AF_RXRPC and netlink have a history of kernel exploits. See seccomp(2) for the data layout.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
-from .syscalls import DENIED, JUDGED, NEIGHBOURS, NEWEST, SAME_USER
+from .syscalls import ALLOWED, DENIED, JUDGED, NEIGHBOURS, SAME_USER
 
 # struct seccomp_data: nr at 0, arch at 4, instruction pointer at 8, six 64-bit arguments from 16.
 _NR, _ARCH, _ARGUMENTS = 0, 4, 16
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06  # BPF opcodes, 32-bit operands
+# BPF opcodes, with 32-bit operands
+_LOAD, _RETURN = 0x20, 0x06
+_JUMP_EQUAL, _JUMP_GREATER, _JUMP_AT_LEAST, _JUMP_ANY_BIT = 0x15, 0x25, 0x35, 0x45
 
 KILL = 0x80000000
 ALLOW = 0x7FFF0000
@@ -161,25 +166,39 @@ def program(machine: str = "", reach: Reach = _NAMESPACES) -> list[Instruction]:
     """The filter for ``machine`` (as `uname -m` says, this one by default). KeyError: there is no table for it."""
     architecture = ARCHITECTURES[machine or platform.machine()]
     column = architecture.column
+    rules = _rules(reach)
+    denied = {**DENIED, **(NEIGHBOURS if reach.neighbours else {}), **(SAME_USER if reach.same_user else {})}
+    known = {**ALLOWED, **JUDGED, **NEIGHBOURS, **SAME_USER}
     code: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH),
         (_JUMP_EQUAL, 1, 0, architecture.audit),
         _return(KILL),  # a 32-bit call on a 64-bit kernel has other numbers
         (_LOAD, 0, 0, _NR),
-        (_JUMP_GREATER, 0, 1, NEWEST),  # also every x32 number (bit 30 set)
-        _return(_refuse(errno.ENOSYS)),
     ]
-    for name, rule in _rules(reach).items():
+    for name, rule in rules.items():
         number = JUDGED[name][column]
         if number is not None:
             code += [(_JUMP_EQUAL, 0, len(rule), number), *rule]
-    denied = {**DENIED, **(NEIGHBOURS if reach.neighbours else {}), **(SAME_USER if reach.same_user else {})}
-    for numbers in denied.values():
-        number = numbers[column]
-        if number is not None:
-            code += [(_JUMP_EQUAL, 0, 1, number), _return(_refuse(errno.EPERM))]
-    code.append(_return(ALLOW))
+    for first, last in _ranges(numbers[column] for numbers in denied.values()):
+        code += [*_between(first, last), _return(_refuse(errno.EPERM))]
+    allowed = (numbers[column] for name, numbers in known.items() if name not in denied and name not in rules)
+    for first, last in _ranges(allowed):
+        code += [*_between(first, last), _return(ALLOW)]
+    code.append(_return(_refuse(errno.ENOSYS)))
     return code
+
+
+def _ranges(numbers: Iterable[int | None]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive numbers."""
+    found = sorted({number for number in numbers if number is not None})
+    for _, run in groupby(enumerate(found), lambda entry: entry[1] - entry[0]):
+        members = [number for _, number in run]
+        yield members[0], members[-1]
+
+
+def _between(first: int, last: int) -> list[Instruction]:
+    """Do the next instruction if the loaded number is one of these, skip it otherwise."""
+    return [(_JUMP_AT_LEAST, 0, 2, first), (_JUMP_GREATER, 1, 0, last)]
 
 
 def assemble(machine: str = "", reach: Reach = _NAMESPACES) -> bytes:
