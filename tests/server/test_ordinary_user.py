@@ -161,3 +161,31 @@ def test_code_cannot_touch_what_else_belongs_to_the_user(start: Start, name: str
     said, _ = attack.communicate(timeout=60)
     assert said.strip() == "([], 384)"
     assert attack.returncode == 0
+
+
+CONTAINER = """
+import platform, struct, sys
+from agenthost.tools import probe
+from agenthost.tools.sandbox.inside import kernel
+from agenthost.tools.sandbox.seccomp import ARCHITECTURES
+from agenthost.tools.sandbox.syscalls import DENIED, JUDGED
+numbers = {name: entry[ARCHITECTURES[platform.machine()].column] for name, entry in {**DENIED, **JUDGED}.items()}
+load, equal, any_bit, stop = 0x20, 0x15, 0x45, 0x06
+refuse, missing, allow = (stop, 0, 0, 0x50001), (stop, 0, 0, 0x50026), (stop, 0, 0, 0x7FFF0000)
+code = [(load, 0, 0, 0)]
+for name in ("unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount"):
+    code += [(equal, 0, 1, numbers[name]), refuse]
+code += [(equal, 0, 1, numbers["clone3"]), missing, (equal, 0, 3, numbers["clone"]), (load, 0, 0, 16),
+         (any_bit, 0, 1, 0x7E020000), refuse, allow]
+kernel.gain_nothing()
+kernel.filter_calls(b"".join(struct.pack("=HBBI", *line) for line in code))
+verdict = probe()
+print(verdict.backend.name if verdict.backend else verdict.problem)
+"""
+
+
+def test_in_a_container_without_namespaces_landlock_isolates(start: Start):
+    """What containers' default profiles refuse is refused here by a filter."""
+    container = start("-c", CONTAINER)
+    said, _ = container.communicate(timeout=60)
+    assert said.strip() == "landlock"
