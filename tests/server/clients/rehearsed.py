@@ -9,11 +9,12 @@ import json
 import sys
 from pathlib import Path
 
-import agenthost.engine.engine as building
+import agenthost.engine.runner.load as loading
 import numpy as np
 import torch
 from agenthost.engine import Tokenizer, worker
 from agenthost.engine.attention.base import AttentionBackend
+from agenthost.engine.parallel.group import ALONE
 from torch import nn
 
 OPENING = "<|im_start|>assistant\n"
@@ -85,6 +86,7 @@ class Rehearsed(nn.Module):
     """In the place of a Decoder."""
 
     weights = 0
+    group = ALONE
 
     def __init__(self, config, lines):
         super().__init__()
@@ -105,6 +107,6 @@ class Rehearsed(nn.Module):
 
 if __name__ == "__main__":
     lines = Lines(Path(sys.argv[1]))
-    building.dummy_decoder = lambda config, *_: Rehearsed(config, lines)
-    building.build_attention = lambda config, model, size, *_: Ids(model.kv_groups[0], size.pages, config.page_size)
+    loading.dummy_decoder = lambda config, *_: Rehearsed(config, lines)
+    loading.build_attention = lambda config, model, size, *_: Ids(model.kv_groups[0], size.pages, config.page_size)
     worker.main()
