@@ -64,11 +64,11 @@ def test_a_stream_of_text(stage, model):
 
 
 @pytest.mark.parametrize("model", [chat, responses])
-@pytest.mark.parametrize("mode", [NativeOutput, PromptedOutput, ToolOutput])
-def test_an_output_type_in_every_mode(stage, call, model, mode: Any):
-    said = call("final_result", name="Ada", age=36) if mode is ToolOutput else '{"name": "Ada", "age": 36}'
+@pytest.mark.parametrize("wanted", [NativeOutput(Person), PromptedOutput(Person), ToolOutput(Person)], ids=type)
+def test_an_output_type_in_every_mode(stage, call, model, wanted):
+    said = call("final_result", name="Ada", age=36) if isinstance(wanted, ToolOutput) else '{"name": "Ada", "age": 36}'
     stage.rehearse({"Who?": said})
-    assert Agent(model(stage.url), output_type=mode(Person)).run_sync("Who?").output == Person(name="Ada", age=36)
+    assert Agent(model(stage.url), output_type=wanted).run_sync("Who?").output == Person(name="Ada", age=36)
 
 
 def test_an_output_tool_is_forced(stage):
