@@ -23,6 +23,7 @@ from ..attention.torch_sdpa import TorchAttention
 from ..cache.kv import KVCache
 from ..models.config import ModelConfig
 from ..models.decoder import Decoder
+from ..parallel.group import ALONE
 from ..request import Request, SamplingParams
 from ..runner.runner import Collected, Launched, ModelRunner
 from ..runner.step import Step
@@ -123,6 +124,7 @@ class NoModel(Decoder):
     def __init__(self, config: ModelConfig, rows: int) -> None:
         nn.Module.__init__(self)  # without the layers
         self.config = config
+        self.group = ALONE
         self._logits = torch.randn(rows, config.vocab_size, generator=torch.Generator().manual_seed(0))
 
     def forward(
