@@ -15,6 +15,7 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from ...tools import Session, ToolError
 from ...tools.files.beneath import clean, regular
+from ...tools.files.text import read_bytes
 from ...tools.files.walk import walk
 from .uris import TEMPLATE, parse, workspace_uri
 from .visits import Context, Visits, caller
@@ -152,6 +153,8 @@ def _resource(session: Session, path: str, entry: os.DirEntry[str]) -> types.Res
 
 def _read(session: Session, path: str, most: int) -> bytes:
     fd = session.files.open(path, os.O_RDONLY)
-    with open(fd, "rb") as file:
+    try:
         regular(fd, path)
-        return file.read(most)
+        return read_bytes(fd, most)
+    finally:
+        os.close(fd)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ToolError
 from ...files.folders import make_folders
+from ...files.text import read_bytes
 from ...files.write import replace
 from ...workspace import Session
 
@@ -108,10 +109,12 @@ def _content(folder: Path, name: str) -> bytes:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     finally:
         os.close(directory)
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ToolError("it is not a regular file.")
-        data = file.read(_LARGEST + 1)
+        data = read_bytes(fd, _LARGEST + 1)
+    finally:
+        os.close(fd)
     if len(data) > _LARGEST:
         raise ToolError(f"it has more than {_LARGEST >> 20} MiB.")
     return data

@@ -24,6 +24,7 @@ from anyio.to_thread import run_sync
 
 from ...errors import ToolError
 from ...files.beneath import Root
+from ...files.text import read_bytes
 from ...files.walk import OPEN_DIRECTORY, walk
 from ..extract import WIDTH, Text
 from ..history import Page
@@ -135,8 +136,10 @@ class DocumentIndex(SearchBackend):
             fd = self._root.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
-        with os.fdopen(fd, "rb") as file:
-            return file.read(_LARGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        try:
+            return read_bytes(fd, _LARGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        finally:
+            os.close(fd)
 
     def _rows(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._in_use:
