@@ -89,7 +89,7 @@ class MarkupParser(StateParser):
             deltas.append(CallArguments(self._calls - 1, text))
 
     def _fail(self, deltas: list[Delta]) -> bool:
-        """No call after all: its mark is text, and what was read behind it is looked at again."""
+        """No call after all: its mark, if it had one, is text, and what was read behind it is looked at again."""
         keep = self._source.find(self._opened) + len(self._opened)
         say(deltas, self._source[:keep])
         self._buffer = self._source[keep:] + self._buffer

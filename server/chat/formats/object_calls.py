@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from .base import Delta
 from .json_scan import ObjectScanner
-from .markup import MarkupParser, say
+from .markup import MarkupParser
 
 _ARGUMENT_KEYS = ("arguments", "parameters")
 
@@ -104,12 +104,7 @@ class ObjectCalls(MarkupParser):
 
     def _no_call(self, deltas: list[Delta]) -> bool:
         self._in_list = False
-        if self._opened:
-            return self._fail(deltas)
-        say(deltas, self._source)
-        self._source = ""
-        self._state = self._outside
-        return True
+        return self._fail(deltas)
 
     def _behind(self, deltas: list[Delta]) -> bool:
         """Skip what closes a call, and the white space or surplus braces that models put before it."""
