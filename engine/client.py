@@ -310,9 +310,9 @@ class AsyncEngine:
         """One life of the engine process; its exit status."""
         assert self._folder is not None
         context = zmq.asyncio.Context()
-        sockets = Path(tempfile.mkdtemp(dir=self._folder))
+        scratch = tempfile.mkdtemp(dir=self._folder)
         inbox, self._outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        addresses = [f"ipc://{sockets}/{name}" for name in ("to-engine", "to-front")]
+        addresses = [f"ipc://{scratch}/{name}" for name in ("to-engine", "to-front")]
         for socket, address in zip((self._outbox, inbox), addresses, strict=True):
             socket.set_hwm(0)
             socket.bind(address)
@@ -321,7 +321,7 @@ class AsyncEngine:
         )
         try:
             assert process.stdin is not None
-            process.stdin.write(msgspec.json.encode(StartUp(self.config, *addresses)) + b"\n")
+            process.stdin.write(msgspec.json.encode(StartUp(self.config, *addresses, scratch=scratch)) + b"\n")
             receiver = asyncio.create_task(self._receive(inbox, process))
             try:
                 code = await process.wait()
@@ -338,7 +338,7 @@ class AsyncEngine:
                 await process.wait()
             self._process = self._outbox = None
             context.destroy(linger=0)
-            shutil.rmtree(sockets, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
 
     async def _receive(self, inbox: zmq.asyncio.Socket, process: asyncio.subprocess.Process) -> None:
         try:

@@ -33,14 +33,19 @@ class Helpers:
         return _compiler_config(self.folder, self.model)
 
 
-def start_helpers(config: EngineConfig) -> Helpers:
-    """Start them. Raises EngineError subclasses for what the operator can mend."""
+def start_helpers(config: EngineConfig, scratch: Path | None = None) -> Helpers:
+    """Start them.
+
+    ``scratch``: for their files, a folder of somebody who removes it; None for one of their own. Raises EngineError
+    subclasses for what the operator can mend.
+    """
     config.check()
     folder = resolve_model(config.model)
     model = ModelConfig.load(folder)
     Shard(0, config.tensor_parallel_size).check(model)
     compiler = grammar_compiler.launch(_compiler_config(folder, model))
-    return Helpers(folder, model, compiler, ranks.launch(config) if config.tensor_parallel_size > 1 else None)
+    others = ranks.launch(config, scratch) if config.tensor_parallel_size > 1 else None
+    return Helpers(folder, model, compiler, others)
 
 
 def _compiler_config(folder: Path, model: ModelConfig) -> CompilerConfig:

@@ -59,7 +59,8 @@ class LLM:
 
     Args:
         model: ``pocket`` (the embedded model), a Hugging Face folder, or a hub id.
-        options: further fields of :class:`EngineConfig`, such as ``dtype`` or ``kv_tokens``.
+        options: further fields of :class:`EngineConfig`, such as ``dtype`` or ``kv_tokens``. With
+            ``tensor_parallel_size`` above 1 this process ends (exit status 70) when a rank's process does.
 
     Raises EngineError subclasses when the model cannot be loaded.
     """

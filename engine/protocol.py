@@ -35,12 +35,14 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
 class StartUp(msgspec.Struct, frozen=True):
     """The first line of the engine process's standard input, as JSON. When the input ends, the process does too.
 
-    ``inbox`` and ``outbox`` are ZeroMQ addresses that the front has bound.
+    ``inbox`` and ``outbox`` are ZeroMQ addresses that the front has bound; ``scratch`` is a folder that it removes when
+    the process has ended.
     """
 
     config: EngineConfig
     inbox: str
     outbox: str
+    scratch: str
 
 
 class Submit(msgspec.Struct, frozen=True, tag=True):

@@ -11,12 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
 
-from .config import EngineConfig
 from .errors import EngineError, InvalidRequest
 from .helpers import start_helpers
 from .parent import exit_with_parent
@@ -60,7 +60,7 @@ def main() -> None:
         outbox.send(encode(message))
 
     try:
-        engine = _build(start_up.config, _reporter(send))
+        engine = _build(start_up, _reporter(send))
     except EngineError as error:
         send(Refused(Error.of(error)))
         context.destroy(linger=1000)
@@ -69,12 +69,12 @@ def main() -> None:
     _serve(engine, inbox, send)
 
 
-def _build(config: EngineConfig, progress: Progress) -> Engine:
+def _build(start_up: StartUp, progress: Progress) -> Engine:
     """The engine. Its grammar compiler and further ranks start first: all load torch side by side."""
-    helpers = start_helpers(config)
+    helpers = start_helpers(start_up.config, Path(start_up.scratch))
     from .engine import build_engine
 
-    return build_engine(config, progress, helpers)
+    return build_engine(start_up.config, progress, helpers)
 
 
 def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
@@ -97,9 +97,9 @@ def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
                     scheduler.submit(request)
                 case Abort(id):
                     scheduler.abort(id)
-        events = scheduler.step()
-        if events or scheduler.load != told:
-            told = scheduler.load
+        events, load = scheduler.step(), scheduler.load
+        if events or load != told:
+            told = load
             send(Outputs.of(events, told))
 
 

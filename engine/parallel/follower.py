@@ -56,6 +56,8 @@ def _receive(leader: Connection, steps: SimpleQueue[Step | None]) -> None:
             steps.put(unpack(message))
     except (EOFError, OSError):
         log.error("rank 0 is gone")
+    except Exception:  # the others would wait for this rank for ever
+        log.exception("what rank 0 says cannot be read")
     steps.put(None)
     time.sleep(_LAST_STEP)
     os._exit(0)  # the main thread waits for a rank that is gone

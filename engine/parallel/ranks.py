@@ -110,12 +110,21 @@ class Ranks:
             fall_apart(f"rank {rank} ended (exit status {code})")
 
 
-def launch(config: EngineConfig) -> Ranks:
-    """Start the other ranks of this machine. Until they are closed, the end of one ends this process."""
+def launch(config: EngineConfig, folder: Path | None = None) -> Ranks:
+    """Start the other ranks of this machine. Until they are closed, the end of one ends this process.
+
+    On one machine this process talks to others by the loopback interface from now on, as far as NCCL and gloo do.
+    ``folder``: of somebody who removes it even when this process is killed; None for a new one.
+    """
     if config.nnodes == 1 and sys.platform == "linux":
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # nobody else's business
             os.environ.setdefault(name, "lo")
-    ranks = Ranks(config, Path(tempfile.mkdtemp(prefix="agenthost-")))  # only ours to enter
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="agenthost-"))  # only ours to enter
+    else:
+        folder = folder / "ranks"  # short: sockets are in it
+        folder.mkdir()
+    ranks = Ranks(config, folder)
     ranks.start()
     return ranks
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import anyio
-import anyio.abc
 
 from ...tools import ToolError
+from ...tools.background import Background
 from ...tools.egress.policy import EgressPolicy, rules
 from ..agent.approval import ApprovalPolicy
 from ..mcp.sdk import load_sdk
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _MOST_BYTES = 256 << 20  # exchanged over one connection to a server that a request names
 
 
-class External:
+class External(Background):
     """Use it as an async context manager.
 
     Args:
@@ -45,20 +45,10 @@ class External:
         self.policy = ApprovalPolicy(self._config.approval)
         self._egress = EgressPolicy(allow=rules(self._config.allow_host), max_bytes=_MOST_BYTES)
         self._started: asyncio.Future[tuple[RemoteServers, Pool]] | None = None
-        self._group: anyio.abc.TaskGroup | None = None
 
-    async def __aenter__(self) -> Self:
+    def begin(self) -> None:
         self._started = asyncio.get_running_loop().create_future()
-        self._group = await anyio.create_task_group().__aenter__()
-        self._group.start_soon(self._run, self._started)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        assert self._group is not None
-        self._group.cancel_scope.cancel()
-        return await self._group.__aexit__(kind, error, trace)
+        self.group.start_soon(self._run, self._started)
 
     async def tools(self, label: str) -> list[RemoteTool]:
         """The tools of one of the operator's servers as they are now.
@@ -90,18 +80,21 @@ class External:
             raise ToolError("external MCP servers cannot be used. The server's log says why.") from error
 
     async def _run(self, started: asyncio.Future[tuple[RemoteServers, Pool]]) -> None:
-        try:
-            await asyncio.to_thread(load_sdk)
-        except Exception as error:
-            log.exception("the MCP SDK could not be loaded")
-            started.set_exception(error)
-            started.exception()  # seen: it is logged
-            return
+        async with AsyncExitStack() as stack:
+            try:
+                started.set_result(await self._start(stack))
+            except Exception as error:
+                log.exception("external MCP servers cannot be used")
+                started.set_exception(error)
+                started.exception()  # seen: it is logged
+            await anyio.sleep_forever()
+
+    async def _start(self, stack: AsyncExitStack) -> tuple[RemoteServers, Pool]:
+        await asyncio.to_thread(load_sdk)
         from ...tools.remote import Pool, RemoteServers
         from ...tools.remote.http import egress_client, trusted_client
         from ...tools.remote.login import Login
 
-        trusted = trusted_client(Login(self._config.logins))
-        async with RemoteServers(self._config.servers, trusted) as servers, Pool(egress_client(self._egress)) as pool:
-            started.set_result((servers, pool))
-            await anyio.sleep_forever()
+        servers = RemoteServers(self._config.servers, trusted_client(Login(self._config.logins)))
+        pool = Pool(egress_client(self._egress))
+        return await stack.enter_async_context(servers), await stack.enter_async_context(pool)

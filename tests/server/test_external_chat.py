@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from dataclasses import replace
@@ -13,6 +14,8 @@ import pytest
 from agenthost.engine import EngineConfig
 from agenthost.server.config import ServerConfig as Config
 from agenthost.server.external.config import ExternalConfig
+from agenthost.server.external.external import External
+from agenthost.tools import ToolError
 from agenthost.tools.remote import ServerConfig
 
 TRICKY = Path(__file__).parents[1] / "tools" / "servers" / "tricky.py"
@@ -119,3 +122,17 @@ def test_a_session_is_told_of_tools_once_and_a_changed_one_is_not_called(externa
         [step] = again.choices[0].message.steps
         outputs = [*outputs, "not approved" if "was not approved" in step["output"] else step["output"]]
     assert outputs[-1] == "not approved"
+
+
+def test_servers_that_cannot_be_started_are_an_error_at_once(monkeypatch):
+    def fail(*_):
+        raise OSError("no descriptors left")
+
+    async def main():
+        async with External(ExternalConfig((TRUSTED,))) as external:
+            for _ in range(2):
+                with pytest.raises(ToolError, match="external MCP servers cannot be used"):
+                    await asyncio.wait_for(external.tools("trusted"), 20)
+
+    monkeypatch.setattr("agenthost.tools.remote.http.egress_client", fail)
+    asyncio.run(main())

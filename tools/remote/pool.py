@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import anyio
-import anyio.abc
 
+from ..background import Background
 from ..errors import ToolError
 from ..spec import JsonObject, ToolContext
 from .config import ServerConfig
@@ -40,7 +39,7 @@ class _Entry:
         return self.waiting > 0 or self.server.busy
 
 
-class Pool:
+class Pool(Background):
     """Use it as an async context manager; leaving it ends all connections.
 
     Args:
@@ -54,19 +53,9 @@ class Pool:
         self._most = most
         self._idle = idle
         self._entries: dict[_Key, _Entry] = {}
-        self._group: anyio.abc.TaskGroup | None = None
 
-    async def __aenter__(self) -> Self:
-        self._group = await anyio.create_task_group().__aenter__()
-        self._group.start_soon(self._sweep)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        assert self._group is not None
-        self._group.cancel_scope.cancel()
-        return await self._group.__aexit__(kind, error, trace)
+    def begin(self) -> None:
+        self.group.start_soon(self._sweep)
 
     async def reach(self, owner: str, config: ServerConfig) -> RemoteServer:
         """The owner's connection to a server, made when there is none.
@@ -86,14 +75,13 @@ class Pool:
             entry.used = time.monotonic()
 
     def _open(self, key: _Key, config: ServerConfig) -> _Entry:
-        assert self._group is not None
         if len(self._entries) >= self._most:
             idle = [other for other, entry in self._entries.items() if not entry.busy]
             if not idle:
                 raise ToolError("there are too many connections to external servers. Try again later.")
             self._close(min(idle, key=lambda other: self._entries[other].used))
         entry = self._entries[key] = _Entry(RemoteServer(config, self._http_client), time.monotonic())
-        self._group.start_soon(self._run, entry)
+        self.group.start_soon(self._run, entry)
         return entry
 
     @staticmethod

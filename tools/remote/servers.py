@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Self
 
-import anyio
-
+from ..background import Background
 from .config import ServerConfig
 from .http import HttpClient, trusted_client
 from .names import Aliases
@@ -16,7 +12,7 @@ from .server import RemoteServer
 from .tool import RemoteTool
 
 
-class RemoteServers:
+class RemoteServers(Background):
     """Use it as an async context manager; entering it starts the servers and does not wait for them.
 
     Args:
@@ -28,19 +24,10 @@ class RemoteServers:
         client = http_client or trusted_client()
         self._servers = {config.label: RemoteServer(config, client) for config in configs}
         self._aliases = Aliases()
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        group = await self._stack.enter_async_context(anyio.create_task_group())
-        self._stack.callback(group.cancel_scope.cancel)
+    def begin(self) -> None:
         for server in self._servers.values():
-            group.start_soon(server.run)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, trace)
+            self.group.start_soon(server.run)
 
     async def tried(self, *labels: str) -> None:
         """Wait until each of these servers, or of all, was reached or could not be."""

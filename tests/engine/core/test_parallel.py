@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -72,7 +74,10 @@ async def random_load(engine: AsyncEngine, reference, requests: int) -> None:
     await asyncio.gather(*(one(number) for number in range(requests)))
 
 
-def test_two_ranks_serve_as_one_and_fall_together(reference):
+def test_two_ranks_serve_as_one_and_fall_together(reference, monkeypatch):
+    folder = tempfile.mkdtemp()  # its path is shorter than that of tmp_path; sockets need that
+    monkeypatch.setattr("tempfile.tempdir", folder)
+
     async def main():
         async with AsyncEngine(config(reference)) as engine:
             assert (await engine.ready()).tensor_parallel_size == 2
@@ -90,6 +95,7 @@ def test_two_ranks_serve_as_one_and_fall_together(reference):
         successor.wait(10)  # it ends with the engine
 
     asyncio.run(main())
+    Path(folder).rmdir()  # nothing is left in it
 
 
 @pytest.mark.slow
