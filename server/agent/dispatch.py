@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ import anyio
 
 from ...tools.interaction import Progress
 from ...tools.spec import Registry, ToolContext, ToolResult, failure
+from ..json_values import loads
 from .events import Call, CallFinished, CallProgress, CallStarted, Event
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ async def _call(call: Call, tools: Registry, context: ToolContext | None, longes
     if context is None:
         return failure(f"there is no tool named {call.name!r}.")
     try:
-        arguments = json.loads(call.arguments)
-    except (ValueError, RecursionError) as error:
+        arguments = loads(call.arguments)
+    except ValueError as error:
         return failure(f"the arguments of {call.name} are not valid JSON: {error}.")
     try:
         with anyio.fail_after(longest):

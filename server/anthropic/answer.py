@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from ...engine import Tokenizer
 from ..chat.formats import CallArguments, CallStart, Delta, ReasoningDelta, TextDelta
 from ..chat.generate import Generation, Piece
 from ..http.events import Write
+from ..json_values import loads_object
 from ..openai.errors import from_exception
 from ..openai.prepare import Prepared
 from ..openai.written import Written
@@ -109,18 +109,9 @@ def _blocks(written: Written) -> list[JsonObject]:
         blocks.append({"type": "thinking", "thinking": written.reasoning, "signature": _signature(written.reasoning)})
     if written.text:
         blocks.append({"type": "text", "text": written.text})
-    for call in written.calls:
-        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)})
+    for call in written.calls:  # arguments that were cut off are no object; the stop reason tells of that
+        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": loads_object(call.arguments)})
     return blocks
-
-
-def _input(arguments: str) -> JsonObject:
-    """Arguments that were cut off are no object; a client is told so by the stop reason."""
-    try:
-        value = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _signature(thinking: str) -> str:

@@ -5,10 +5,11 @@ Lenient in: null content, content as parts, arguments as JSON text, a developer 
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from ..json_values import loads
 
 JsonObject = dict[str, Any]
 
@@ -153,8 +154,8 @@ def _arguments(arguments: object) -> object:
     if not isinstance(arguments, str):
         return arguments
     try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
+        value = loads(arguments)
+    except ValueError:
         return arguments
     return value if isinstance(value, dict) else arguments
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.requests import ClientDisconnect
 
+from ..json_values import loads
 from ..openai.errors import ApiError, from_validation
 from .disconnect import ClientGone
 
@@ -46,10 +47,9 @@ async def read(request: Request, model: type[M]) -> M:
 def _without_half_characters(body: bytes) -> str | None:
     """The same JSON with U+FFFD for each half of a surrogate pair, which clients leave when they cut text by length."""
     try:
-        text = json.dumps(json.loads(body), ensure_ascii=False)
+        return json.dumps(loads(body.decode()), ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def documented(model: type[BaseModel], answer: str | None = None) -> JsonObject:

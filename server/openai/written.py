@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
 from ..chat.conversation import Conversation
 from ..chat.formats import CallArguments, CallStart, Delta, ReasoningDelta, TextDelta
 from ..chat.generate import Generation
 from ..chat.messages import new_call_id
+from ..json_values import loads
 
 
 @dataclass
@@ -50,8 +50,8 @@ class Written:
 def custom_input(arguments: str) -> str:
     """The text that a custom tool is called with, which the model writes as the one argument of a function."""
     try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
+        value = loads(arguments)
+    except ValueError:
         return arguments
     text = value.get("input") if isinstance(value, dict) else None
     return text if isinstance(text, str) else arguments

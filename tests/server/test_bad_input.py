@@ -171,6 +171,9 @@ LENIENT = {
     "only a system message": [{"role": "system", "content": "Be brief."}],
     "the old function role": [{"role": "function", "name": "f", "content": "42"}],
     "half a character": [{"role": "user", "content": "\ud83d"}],
+    "half a character in arguments": [
+        {"role": "assistant", "tool_calls": [{"id": "x", "function": {"name": "f", "arguments": '{"q": "\\ud83d"}'}}]}
+    ],
 }  # fmt: skip
 
 
@@ -180,6 +183,21 @@ def test_odd_messages_mean_what_users_expect(http, scripted, case):
     response = http.post("/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 200, response.text
     assert response.json()["choices"][0]["message"]["content"] == "hello"
+
+
+@pytest.mark.parametrize(
+    ("path", "definition"),
+    [
+        ("chat/completions", {"type": "function", "function": FUNCTION}),
+        ("responses", {"type": "function", **FUNCTION}),
+        ("messages", {"name": "f", "input_schema": {"type": "object"}}),
+    ],
+)
+def test_a_model_may_write_half_a_character(http, scripted, path, definition):
+    scripted.says('<tool_call>\n{"name": "f", "arguments": {"q": "\\ud83d"}}\n</tool_call>')
+    chat = {"input": "hi"} if path == "responses" else HI
+    response = http.post(f"/v1/{path}", json={"model": "m", "max_tokens": 99, **chat, "tools": [definition]})
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,42 @@ def test_a_failure_underway_ends_the_stream_with_one_terminal_event(scripted, cl
         client.responses.create(model="m", input="go")
 
 
+@pytest.mark.parametrize("untold", ["response.output_item.added", "response.output_text.done", "response.completed"])
+def test_an_event_that_cannot_be_told_fails_the_response_and_the_end_is_still_told(
+    scripted, client, monkeypatch, untold
+):
+    from agenthost.server.openai.responses import routes
+
+    def writing(write):
+        async def sink(event):
+            if event["type"] == untold:
+                raise UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates not allowed")
+            await original(write)(event)
+
+        return sink
+
+    original = routes._writing
+    monkeypatch.setattr(routes, "_writing", writing)
+    events = list(client.responses.create(model="m", input="hi", stream=True))
+    stored = client.responses.retrieve(events[0].response.id)
+    if untold == "response.completed":  # all else was told, and it is stored by then
+        assert stored.status == "completed"
+    else:
+        assert (events[-1].type, stored.status) == ("response.failed", "failed")
+        assert client.responses.delete(stored.id) is None
+
+
+def test_half_a_character_in_arguments_is_replaced(scripted, client):
+    call = '<tool_call>\n{"name": "local_shell", "arguments": {"command": ["x\\ud83d"]}}\n</tool_call>'
+    scripted.says(call, "ok")
+    shell: Any = {"type": "local_shell"}
+    first = client.responses.create(model="m", input="hi", tools=[shell])
+    assert first.output[0].action.command == ["x\ufffd"]
+    output: Any = {"type": "local_shell_call_output", "id": first.output[0].call_id, "output": "x"}
+    again = client.responses.create(model="m", input=[output], previous_response_id=first.id, tools=[shell])
+    assert again.output_text == "ok"
+
+
 def test_a_schema_is_parsed(scripted, client):
     class Person(BaseModel):
         name: str

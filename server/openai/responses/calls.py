@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...agent.events import CallFinished
-from .arguments import arguments_object
+from ...json_values import loads_object
 from .call_item import CallItem, Events
 from .json_text import TextField
 from .mcp.calls import ApprovedCall, DeferredCall, HeldCall, McpCall, ToolSearch
@@ -50,7 +50,7 @@ class ActionCall(CallItem):
         return []
 
     def written(self, arguments: str, complete: bool) -> Events:
-        values = arguments_object(arguments)
+        values = loads_object(arguments)
         match self.face.kind:
             case "local_shell":
                 self.item["action"] = {"type": "exec", "command": [], "env": {}, **values}
@@ -122,7 +122,7 @@ class SearchCall(CallItem):
         return []
 
     def written(self, arguments: str, complete: bool) -> Events:
-        self.item["action"] = _browsing(self.name, arguments_object(arguments))
+        self.item["action"] = _browsing(self.name, loads_object(arguments))
         added = [{"type": "response.output_item.added", "item": dict(self.item)}]
         if complete:
             return [*added, self._event("response.web_search_call.in_progress")]
@@ -174,6 +174,6 @@ def _browsing(name: str, values: JsonObject) -> JsonObject:
 
 def _value(arguments: str, key: str) -> str:
     """The text under ``key``, also of arguments that were cut off."""
-    values = arguments_object(arguments)
+    values = loads_object(arguments)
     value = values.get(key) if values else TextField(key).feed(arguments)
     return value if isinstance(value, str) else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+from ...json_values import whole
+
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|[^u])")
 
 
@@ -30,7 +32,7 @@ class TextField:
             self._buffer = self._buffer[opened.end() :]
         end = self._certain()
         raw, self._buffer = self._buffer[:end], self._buffer[end:]
-        return _whole(json.loads(f'"{raw}"', strict=False)) if raw else ""
+        return whole(json.loads(f'"{raw}"', strict=False)) if raw else ""
 
     def _certain(self) -> int:
         """Where the part ends that more text cannot change: at the closing quote, or before half an escape."""
@@ -54,8 +56,3 @@ class TextField:
                 end += 6 if self._buffer[end : end + 2] == "\\u" else 0
             position = end
         return position
-
-
-def _whole(text: str) -> str:
-    """Halves of surrogate pairs, which no encoding can carry, become U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -92,9 +92,11 @@ class Run:
                 finished = True
         finally:
             with anyio.CancelScope(shield=True):
-                await self._end(finished)
-                self.ended.set()
-                self.grown.set()
+                try:
+                    await self._end(finished)
+                finally:
+                    self.ended.set()
+                    self.grown.set()
 
     async def cancel(self) -> None:
         """Stop and wait until it has."""
@@ -115,12 +117,17 @@ class Run:
             await grown.wait()
 
     async def _record(self, event: JsonObject) -> None:
+        """Log and tell an event. If it cannot be told, the response has failed; those after it are told if they can."""
         if self.log is not None:
             self.log.append(event)
             self.grown.set()
             self.grown = anyio.Event()
         if self.sink is not None:
-            await self.sink(event)
+            try:
+                await self.sink(event)
+            except Exception as error:
+                self._fail(from_exception(error))
+                self.scope.cancel()
 
     async def _work(self) -> None:
         try:
@@ -156,12 +163,12 @@ class Run:
 
     async def _end(self, finished: bool) -> None:
         body = self.body
+        with anyio.move_on_after(_LAST_WORDS):  # a client that has stopped reading must not hold the end up
+            await self.output.end()
         if body["status"] in ("queued", "in_progress"):
             body["status"] = "completed" if finished else "cancelled"
         # OpenAI has no event for what was cancelled; its status says so.
         terminal = "response.incomplete" if body["status"] == "cancelled" else f"response.{body['status']}"
-        with anyio.move_on_after(_LAST_WORDS):  # a client that has stopped reading must not hold the end up
-            await self.output.end()
         body["output"] = [self.output.shown(item) for item in self.output.items]
         if body["status"] == "completed":
             body["completed_at"] = int(time.time())

@@ -11,8 +11,8 @@ from ....tools import Offer
 from ....tools.remote.names import Aliases
 from ...agent.events import Call
 from ...agent.hosted_tools import NotOffered, group_of, select
+from ...json_values import loads_object
 from ..errors import ApiError
-from .arguments import arguments_object
 from .mcp.approvals import ApprovedCall
 from .mcp.wanted import MOST_SERVERS, Wanted, read_policy, read_wanted
 
@@ -93,7 +93,7 @@ class RequestTools:
         """Whether a call must be approved before it runs, also where it goes by way of the search for tools."""
         face = self.faces.get(call.name)
         if face is not None and face.kind == "mcp_deferred":
-            face = face.inner.get(str(arguments_object(call.arguments).get("name")))
+            face = face.inner.get(str(loads_object(call.arguments).get("name")))
         return face is not None and face.kind == "mcp_held"
 
     def approved(self, call: ApprovedCall) -> Call:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .....tools.remote.tool import CHANGED as HAS_CHANGED
 from ....agent.events import CallFinished
-from ..arguments import arguments_object
+from ....json_values import loads_object
 from ..call_item import CallItem, Events
 from ..tools import Face
 from .approvals import request_id
@@ -83,7 +83,7 @@ class DeferredCall(HeldCall):
     """A call by way of `call_tool`: of which tool shows when it is whole."""
 
     def written(self, arguments: str, complete: bool) -> Events:
-        values = arguments_object(arguments)
+        values = loads_object(arguments)
         inner = self.face.inner.get(str(values.get("name")), Face("mcp"))
         passed = json.dumps(values.get("arguments", {}), ensure_ascii=False)
         self.item.update(
@@ -114,7 +114,7 @@ class ToolSearch(CallItem):
         return []
 
     def written(self, arguments: str, complete: bool) -> Events:
-        self.item["arguments"] = arguments_object(arguments)
+        self.item["arguments"] = loads_object(arguments)
         added = {"type": "response.output_item.added", "item": dict(self.item)}
         if complete:
             return [added]
