@@ -7,19 +7,12 @@ models. Field meanings follow the MCP specification (tools, annotations, ``isErr
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
-import jsonschema.exceptions
-import jsonschema.protocols
-import referencing
-import referencing.exceptions
-
+from .arguments import problem_of
 from .errors import ToolError
 from .interaction import Ask, Report
 
@@ -144,7 +137,7 @@ class Registry:
         tool = self.tools.get(name)
         if tool is None:
             return f"there is no tool named {name!r}. Available tools: {', '.join(self.tools)}."
-        problem = _first_problem(tool.spec, arguments)
+        problem = problem_of(arguments, tool.spec.parameters)
         return f"wrong arguments for {name}: {problem}" if problem else None
 
     async def call(self, name: str, arguments: object, context: ToolContext) -> ToolResult:
@@ -169,27 +162,6 @@ class Registry:
 def failure(message: str, *, state_lost: bool = False) -> ToolResult:
     """A tool error as the model reads it: ``Error: what was wrong. What to do.``"""
     return ToolResult(text=f"Error: {message}", is_error=True, state_lost=state_lost)
-
-
-def _first_problem(spec: ToolSpec, arguments: object) -> str | None:
-    """The most useful sentence about what does not fit the schema, or None."""
-    if not isinstance(arguments, dict):
-        return "expected a JSON object."
-    try:
-        errors = list(_validator(json.dumps(spec.parameters)).iter_errors(arguments))
-    except (referencing.exceptions.Unresolvable, RecursionError) as error:
-        return f"its schema cannot be used ({type(error).__name__})."
-    error = jsonschema.exceptions.best_match(errors)
-    if error is None:
-        return None
-    where = "".join(f"[{part!r}]" for part in error.absolute_path)
-    return f"{where + ': ' if where else ''}{error.message}."
-
-
-@functools.lru_cache(maxsize=256)
-def _validator(schema: str) -> jsonschema.protocols.Validator:
-    # The given registry keeps it from fetching what a schema refers to, which it would otherwise do.
-    return jsonschema.Draft202012Validator(json.loads(schema), registry=referencing.Registry())
 
 
 def parameters(properties: Mapping[str, JsonObject], required: Iterable[str] = ()) -> JsonObject:

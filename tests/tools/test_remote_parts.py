@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 
 import mcp.types as types
 import pytest
 from agenthost.tools import Media
+from agenthost.tools.arguments import problem_of
 from agenthost.tools.remote import RemoteConfigError, ServerConfig, read_config
 from agenthost.tools.remote.definition import BadDefinition, definition, visible
 from agenthost.tools.remote.names import Aliases
 from agenthost.tools.remote.result import tool_result
-from agenthost.tools.spec import _first_problem  # pyright: ignore[reportPrivateUsage]
 
 
 def read(tmp_path, content, environment=None):
@@ -122,13 +123,43 @@ def test_regular_expressions_of_others_are_not_run_but_arguments_may_be_called_p
     assert definition(tool(input_schema=schema)).parameters["properties"] == {"pattern": {"type": "string"}}
 
 
-def test_a_reference_that_leads_nowhere_is_a_problem_of_the_call_and_fetches_nothing():
-    from agenthost.tools import ToolSpec
+@pytest.mark.parametrize("reference", ["http://127.0.0.1:9/schema.json", "#/nowhere", "#/other", "#/properties/x"])
+def test_a_reference_that_leads_nowhere_is_a_problem_of_the_call_and_fetches_nothing(reference):
+    schema = {"type": "object", "properties": {"x": {"$ref": reference}}, "other": 5}
+    assert "cannot be used" in str(problem_of({"x": 1}, schema))
 
-    spec = ToolSpec("t", "d", {"type": "object", "properties": {"x": {"$ref": "http://127.0.0.1:9/schema.json"}}})
-    problem = _first_problem(spec, {"x": 1})
-    assert problem is not None
-    assert "cannot be used" in problem
+
+FAN = {f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(30)}
+ANEW = {"properties": {"x": {"allOf": [{"$ref": "#/$defs/anew"}] * 2}}}  # at every level of the arguments
+DEEP: dict = {}
+for _ in range(40):
+    DEEP = {"x": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments"),
+    [
+        ({"properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": {**FAN, "d30": {"type": "string"}}}, {"x": "a"}),
+        ({"properties": {"x": {"$ref": "#/$defs/anew"}}, "$defs": {"anew": ANEW}}, DEEP),
+        ({"properties": {"x": {"anyOf": [{"type": "string"}] * 1000}}}, {"x": {"y": "z" * 1_000_000}}),
+        ({"properties": {"x": {"uniqueItems": True}}}, {"x": [{"y": number} for number in range(5_000)]}),
+        ({"properties": {"x": {"pattern": "^(a+)+$"}}}, {"x": "a" * 40 + "!"}),
+    ],
+)
+def test_no_schema_and_no_arguments_hold_up_others(schema, arguments):
+    schema = definition(tool(input_schema={"type": "object", **schema})).parameters
+    begun = time.thread_time()
+    problem = problem_of(arguments, schema)
+    assert time.thread_time() - begun < 1
+    assert problem is None or "takes too long" in problem
+
+
+def test_a_schema_that_refers_to_itself_is_checked():
+    tree = {"type": "object", "properties": {"left": {"$ref": "#"}, "value": {"type": "integer"}}}
+    schema = definition(tool(input_schema=tree)).parameters
+    assert problem_of({"left": {"left": {"value": 1}}}, schema) is None
+    problem = problem_of({"left": {"left": {"value": "x"}}}, schema)
+    assert problem == "['left']['left']['value']: 'x' is not of type 'integer'."
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,10 @@ JsonObject = dict[str, Any]
 _LONGEST_DESCRIPTION = 4_000  # characters
 _LARGEST_SCHEMA = 32 * 1024  # bytes
 _DEEPEST_SCHEMA = 24
+# What is slow to check by itself. The server checks its arguments in any case.
+_SLOW = ("patternProperties", "uniqueItems", "unevaluatedItems", "unevaluatedProperties")
+# Dropped unless their values are objects: these are no patterns, but schemas of arguments that have such a name.
+_UNLESS_NAMES = ("pattern", "$id", "$schema", "$dynamicRef")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 
 
@@ -73,15 +77,12 @@ def visible(text: str) -> str:
 
 
 def _bounded(schema: JsonObject, depth: int) -> JsonObject:
-    """``schema`` without what would let a server fetch (foreign references) or stall (regular expressions) us.
-
-    The server checks its arguments itself.
-    """
+    """``schema`` without what would let a server fetch (foreign references) or stall us (regular expressions)."""
     if depth == 0:
         raise BadDefinition(f"its schema is nested deeper than {_DEEPEST_SCHEMA} levels")
     kept: JsonObject = {}
     for key, value in schema.items():
-        if key in ("pattern", "patternProperties", "$id", "$schema", "$dynamicRef") and not _is_name_table(schema, key):
+        if key in _SLOW or (key in _UNLESS_NAMES and not isinstance(value, dict)):
             continue
         if key == "$ref" and isinstance(value, str) and not value.startswith("#"):
             raise BadDefinition(f"its schema refers to {value[:100]!r}, which is not fetched")
@@ -95,8 +96,3 @@ def _inner(value: Any, depth: int) -> Any:
     if isinstance(value, list):
         return [_inner(item, depth) for item in value]
     return visible(value) if isinstance(value, str) else value
-
-
-def _is_name_table(schema: JsonObject, key: str) -> bool:
-    """Whether ``schema`` looks like a table of properties, where ``pattern`` may be an argument's name."""
-    return isinstance(schema[key], dict) and key != "patternProperties"
