@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from agenthost.tools.code.artifacts import small
 from agenthost.tools.code.interpreter import Interpreter
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +28,15 @@ async def test_a_child_that_floods_after_the_call_is_ended(interpreter):
     await interpreter.execute("import subprocess; subprocess.Popen(['yes'])", 10)
     await end_of(interpreter)
     assert (await interpreter.execute("1", 10)).state_lost
+
+
+async def test_a_large_folder_is_none_to_look_at_at_once_though_its_owner_may_not(interpreter, session):
+    assert small(session.files)
+    await interpreter.execute(
+        "import os; os.mkdir('a'); [os.mkdir(f'a/{n}') for n in range(250)]; os.chmod('a', 0)", 10
+    )
+    assert small(session.files) is False or os.geteuid() != 0  # an ordinary server may not look either
+    await interpreter.execute("os.chmod('a', 0o700)", 10)
 
 
 FIND_CONTROL = """import os, socket, stat

@@ -14,7 +14,7 @@ from ..files.walk import walk
 from ..spec import FileLink
 
 SHOWN = 50
-_QUICK = 200  # entries that are looked at without leaving the event loop, in a fraction of a millisecond
+_SMALL = 200  # entries that are looked at without leaving the event loop, in a fraction of a millisecond
 _MOST = 10_000  # in larger workspaces nothing is reported
 
 State = tuple[int, int, int]  # inode, size, time of the last change in nanoseconds
@@ -29,34 +29,35 @@ class Listing:
 
     def __init__(self, root: Root) -> None:
         self._root = root
-        self._quick = True
 
     async def take(self) -> dict[str, State] | None:
         """Every regular file by its path; None when there are too many."""
-        files = self._scan(_QUICK) if self._quick else None
-        self._quick = files is not None
-        return files if self._quick else await asyncio.to_thread(self._scan, _MOST)
-
-    def small(self) -> bool:
-        """Whether there is so little now that looking at all of it takes no time worth a thread."""
-        with suppress(OSError):
-            return next(islice(walk(self._root), _QUICK, None), None) is None
-        return False
+        return self._scan() if small(self._root) else await asyncio.to_thread(self._scan)
 
     async def close(self) -> None:
         """It lives as long as its session, whose descriptor it uses, and holds nothing of its own."""
 
-    def _scan(self, most: int) -> dict[str, State] | None:
+    def _scan(self) -> dict[str, State] | None:
         files: dict[str, State] = {}
         with suppress(OSError):
             for count, (path, entry) in enumerate(walk(self._root, skip=_hidden), start=1):
-                if count > most:
+                if count > _MOST:
                     return None
                 with suppress(OSError):  # gone meanwhile
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
                         files[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
         return files
+
+
+def small(root: Root) -> bool:
+    """Whether there is so little now that looking at all of it takes no time worth a thread, hidden files included.
+
+    As the server: what the session's user cannot read takes time too.
+    """
+    with suppress(OSError):
+        return next(islice(walk(Root(root.fd)), _SMALL, None), None) is None
+    return False
 
 
 def made(before: dict[str, State] | None, after: dict[str, State] | None) -> tuple[FileLink, ...]:

@@ -12,7 +12,7 @@ from ..interaction import Progress
 from ..sandbox.backend import Backend
 from ..spec import JsonObject, Media, Tool, ToolContext, ToolResult
 from ..workspace import Session
-from .artifacts import Listing, made
+from .artifacts import Listing, made, small
 from .interpreter import Idle, Interpreter, Listen, Outcome
 from .network import CodeNetwork
 from .residents import Residents
@@ -55,7 +55,7 @@ class PythonTool(Tool):
         session = context.session
         session.touch()
         listing = session.keep(Listing, lambda: Listing(session.files))
-        interpreter = self._interpreter(session, listing)
+        interpreter = self._interpreter(session)
         try:
             await self._residents.admit(interpreter)
             before = await listing.take()
@@ -84,11 +84,11 @@ class PythonTool(Tool):
 
         return listen
 
-    def _interpreter(self, session: Session, listing: Listing) -> Interpreter:
+    def _interpreter(self, session: Session) -> Interpreter:
         async def over_quota(times: int) -> str | None:
             # As the server, not as the session's user: a directory without permissions must not hide its size.
             root = Root(session.files.fd)
-            if listing.small():
+            if small(root):
                 return session.quota.excess(root, times)
             return await asyncio.to_thread(session.quota.excess, root, times)
 
