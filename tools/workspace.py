@@ -286,7 +286,8 @@ class Sessions:
                 continue
             if user:
                 self._pool.claim(user)
-            placement = Placement(SandboxSpec(workspace, user, limits=self._limits), user, user)
+            sandbox = SandboxSpec(workspace, user, limits=self._limits, shared_user=user is None)
+            placement = Placement(sandbox, user, user)
             session = Session(
                 record.id, record.owner, record.ttl, Root(fd, user), placement.sandbox, self._quota,
                 created=record.created, last_used=last_used, resumed=True,

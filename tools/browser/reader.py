@@ -63,7 +63,11 @@ class PageReader:
 
 
 async def _start(kind: str) -> Process:
-    command = [sys.executable, "-I", str(Path(extract.__file__)), assemble().hex(), kind]
+    try:
+        seccomp = assemble()
+    except KeyError as error:
+        raise ToolError(f"pages cannot be read on this machine: no system call filter for {error}.") from error
+    command = [sys.executable, "-I", str(Path(extract.__file__)), seccomp.hex(), kind]
     return await anyio.open_process(command, stderr=subprocess.DEVNULL, env={}, cwd="/")
 
 

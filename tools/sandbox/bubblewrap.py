@@ -15,10 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SandboxUnavailable
 from .backend import Backend, Sandbox
 from .cgroups import Cgroups
-from .launch import Channels, refuse_root, spawn
+from .launch import Channels, refuse_root, spawn, starting
 from .local import start_local
 from .processes import Processes, readable, send_signal
 from .program import program
@@ -53,11 +52,9 @@ class Bubblewrap(Backend):
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
         refuse_root(spec)
-        try:
+        with starting():
             # In this thread: the launcher ends when the thread that started it does.
             processes = self._start(spec)
-        except OSError as error:
-            raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
         return await start_local(processes, spec)
 
     def warm_up(self, network: bool = False) -> None:

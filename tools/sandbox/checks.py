@@ -87,7 +87,7 @@ async def _look(backend: Backend, limits: Limits) -> dict[str, Any]:
     user = IDENTITIES.reserve() if server_is_root() else None
     try:
         with _workspace(user) as workspace:
-            sandbox = await backend.create(SandboxSpec(workspace, user, limits=limits))
+            sandbox = await backend.create(SandboxSpec(workspace, user, limits=limits, shared_user=user is None))
             try:
                 execution = await sandbox.exec_code(_LOOK, 1)
                 events = {execution.answer, sandbox.ended}

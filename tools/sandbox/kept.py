@@ -12,15 +12,14 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import SandboxUnavailable
 from ..files.remove import remove_tree
 from .cgroups import Cgroups
-from .identity import Identity
-from .launch import Channels, refuse_root, spawn
+from .launch import Channels, refuse_root, spawn, starting
 from .local import LocalSandbox, start_local
 from .program import program
 from .seccomp import Reach, assemble
@@ -45,13 +44,14 @@ async def start_kept(spec: SandboxSpec, python: str, cgroups: Cgroups | None, wa
     if spec.user is None:  # the limit counts all that this user runs
         limits = replace(spec.limits, processes=spec.limits.processes + _threads_of(os.geteuid()))
         spec = replace(spec, limits=limits)
-    temporary = _temporary(spec.user)
-    try:
+    with starting(), ExitStack() as unless_started:
+        temporary = Path(tempfile.mkdtemp(prefix="agenthost-tmp-"))
+        unless_started.callback(_remove, temporary)
+        if spec.user:
+            os.chown(temporary, spec.user.uid, spec.user.gid)
         # In this thread: the keeper's child ends when the thread that started it does.
         processes = _start(spec, python, cgroups, walls, temporary)
-    except OSError as error:
-        _remove(temporary)
-        raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
+        unless_started.pop_all()
     return await start_local(processes, spec)
 
 
@@ -65,16 +65,14 @@ def _start(spec: SandboxSpec, python: str, cgroups: Cgroups | None, walls: Walls
             "server": passed[0],
             "control": passed[1],
             "workspace": workspace,
-            "filter": assemble(reach=Reach(neighbours=True, same_user=spec.user is None)).hex(),
+            "filter": assemble(reach=Reach(neighbours=True, same_user=spec.shared_user)).hex() if walls else None,
             "walls": {**walls, "write": [*walls["write"], workspace, str(temporary)]} if walls else None,
         }
         environment = {**ENVIRONMENT, "HOME": workspace, "TMPDIR": str(temporary), "GIT_CONFIG_NOSYSTEM": "1"}
         command = [python, "-I", "-c", program("keeper"), json.dumps(config)]
         keeper = spawn(spec, command, passed, channels, environment)
         channels.keep()
-    kept = Kept(channels.control, channels.stdout, channels.stderr, confinement, server, keeper, temporary)
-    kept.init = os.pidfd_open(keeper.pid)
-    return kept
+    return Kept(channels.control, channels.stdout, channels.stderr, confinement, server, keeper, temporary)
 
 
 @dataclass
@@ -89,6 +87,7 @@ class Kept(Supervised):
     temporary: Path
 
     def end(self) -> int:
+        self.init = os.pidfd_open(self.keeper.pid)
         return os.dup(self.init)
 
     def settle(self, program_pid: int) -> None:
@@ -108,13 +107,6 @@ class Kept(Supervised):
         self.keeper.kill()
         self.keeper.wait()
         _remove(self.temporary)
-
-
-def _temporary(user: Identity | None) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="agenthost-tmp-"))
-    if user:
-        os.chown(folder, user.uid, user.gid)
-    return folder
 
 
 def _remove(folder: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -28,9 +28,12 @@ class Channels:
 
     def __enter__(self) -> Self:
         self._ours, self._theirs = ExitStack(), ExitStack()
-        self.control, self.far_control = self.sockets(socket.SOCK_STREAM)
-        self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        (self.stdout, self.far_stdout), (self.stderr, self.far_stderr) = self.pipe(), self.pipe()
+        with ExitStack() as unless_complete:
+            unless_complete.push(self)
+            self.control, self.far_control = self.sockets(socket.SOCK_STREAM)
+            self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            (self.stdout, self.far_stdout), (self.stderr, self.far_stderr) = self.pipe(), self.pipe()
+            unless_complete.pop_all()
         return self
 
     def __exit__(
@@ -73,6 +76,15 @@ class Channels:
         self._ours.pop_all()
 
 
+@contextmanager
+def starting() -> Iterator[None]:
+    """Raises SandboxUnavailable: the machine refuses something that a start needs."""
+    try:
+        yield
+    except OSError as error:
+        raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
+
+
 def refuse_root(spec: SandboxSpec) -> None:
     """Raises SandboxUnavailable: the sandbox would run as uid 0."""
     if (server_is_root() and spec.user is None) or (spec.user is not None and spec.user.uid == 0):
@@ -102,4 +114,5 @@ def spawn(
         user=user,
         group=group,
         extra_groups=[] if user is not None else None,
+        start_new_session=True,  # a Ctrl+C is for the server, which then ends it
     )

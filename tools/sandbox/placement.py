@@ -53,7 +53,7 @@ def place_temporary(home: Path, pool: IdentityPool, limits: Limits) -> Placement
         return Placement(SandboxSpec(workspace, None, limits=limits), None, None)
     user = pool.take()
     os.chown(workspace, user.uid, user.gid)
-    return Placement(SandboxSpec(workspace, user, limits=limits), user, user)
+    return Placement(SandboxSpec(workspace, user, limits=limits, shared_user=False), user, user)
 
 
 def place_directory(directory: Path, home: Path, pool: IdentityPool, limits: Limits) -> Placement:
@@ -80,7 +80,7 @@ def place_directory(directory: Path, home: Path, pool: IdentityPool, limits: Lim
     mapped = MappedOwner(owner, mount_point)
     refusal = _try_mapping(directory, mapped, user)
     if refusal is None:
-        return Placement(SandboxSpec(directory, user, mapped, limits), owner, user)
+        return Placement(SandboxSpec(directory, user, mapped, limits, shared_user=False), owner, user)
     pool.give_back(user)
     if owner.uid == 0:
         raise WorkspaceError(

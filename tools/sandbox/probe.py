@@ -135,6 +135,8 @@ def _landlock(limits: Limits, cgroups: Cgroups | None) -> Verdict:
 
 def _unconfined(limits: Limits, problem: str) -> Verdict:
     """No isolation, because of ``problem``."""
+    if sys.platform != "linux":
+        return Verdict(None, problem)
     cgroups = Cgroups.find()
     try:
         found = _first_python(lambda python: Unconfined(python, cgroups), look, limits, cgroups, "none")

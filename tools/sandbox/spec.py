@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .identity import Identity
@@ -77,6 +77,8 @@ class SandboxSpec:
     Args:
         workspace: host directory that appears as /workspace, writable.
         user: host identity that everything inside runs as; None for the server's own. Never uid 0.
+        shared_user: other processes and files of this machine may be that user's too. False only for a uid of the
+            session's own.
         owner: set when the workspace must be shown as ``user``'s by an id-mapped mount, which only root can make.
         network: TCP and UDP within the sandbox, where a proxy listens at `PROXY` (see `Sandbox.listener`) and nothing
             else does. Only for backends with networks.
@@ -84,6 +86,7 @@ class SandboxSpec:
 
     workspace: Path
     user: Identity | None
+    shared_user: bool = field(default=True, kw_only=True)
     owner: MappedOwner | None = None
     limits: Limits = Limits()
     network: bool = False

@@ -20,7 +20,7 @@ from .backend import Backend, Sandbox
 from .cgroups import Cgroups
 from .embryo import Embryo, ZygoteGone
 from .identity import IDENTITIES, Identity, IdentityPool, server_is_root
-from .launch import Channels, refuse_root
+from .launch import Channels, refuse_root, starting
 from .local import START_TIMEOUT, start_local
 from .packages import PRELOADED, Interpreter
 from .seccomp import Reach, assemble
@@ -189,11 +189,8 @@ class Zygote(Backend):
                 "disk": [disk.uid, disk.gid],
                 "shown": [spec.user.uid, spec.user.gid],
             }
-        with Channels() as channels:
-            try:
-                confinement = channels.confine(self._cgroups, spec.limits if spec else _LIMITS, ("memory", "pids"))
-            except OSError as error:
-                raise SandboxUnavailable(f"the sandbox could not be limited: {error}") from error
+        with starting(), Channels() as channels:
+            confinement = channels.confine(self._cgroups, spec.limits if spec else _LIMITS, ("memory", "pids"))
             server, far_server = channels.sockets(socket.SOCK_SEQPACKET)
             server.setblocking(False)
             request = {
@@ -208,8 +205,6 @@ class Zygote(Backend):
                 self._alive().fork(request, passed)
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise ZygoteGone from error
-            except OSError as error:
-                raise SandboxUnavailable(f"could not start a sandbox: {error}") from error
             channels.keep()
         return Embryo(server, channels.control, channels.stdout, channels.stderr, confinement, user, network)
 

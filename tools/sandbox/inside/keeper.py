@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -21,6 +22,7 @@ from . import kernel, landlock, worker
 from .supervisor import Supervisor, send_to_all
 
 _OOM_SCORE = "900"
+_FOR_THE_SERVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # when it has ended, so does the keeper
 
 
 def main(arguments: list[str]) -> None:
@@ -28,6 +30,7 @@ def main(arguments: list[str]) -> None:
     server, control = (socket.socket(fileno=config[name]) for name in ("server", "control"))
     kernel.become_subreaper()
     kernel.gain_nothing()
+    kernel.give_up_capabilities()  # ambient ones of a service, say
     kernel.set_dumpable(False)
     if config["walls"]:
         landlock.keep_signals()
@@ -36,18 +39,25 @@ def main(arguments: list[str]) -> None:
         try:
             server.close()
             be_interpreter(config, control)
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(1)
     control.close()
+    for number in _FOR_THE_SERVER:
+        signal.signal(number, signal.SIG_IGN)
     send = send_to_all if config["walls"] else send_one_by_one
-    Supervisor(server, os.pidfd_open(pid), descendants, send).run()
-    server.close()
-    end(send)
+    try:
+        Supervisor(server, os.pidfd_open(pid), descendants, send).run()
+    finally:
+        server.close()
+        end(send)
 
 
 def be_interpreter(config: dict, control: socket.socket) -> None:
     kernel.die_with_parent()
     os.setsid()
+    kernel.set_dumpable(True)  # or the next file is root's
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(_OOM_SCORE)
     os.chdir(config["workspace"])

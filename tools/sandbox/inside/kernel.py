@@ -21,7 +21,6 @@ _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every 64-
 _OPEN_TREE_CLONE, _O_CLOEXEC = 1, 0o2000000
 _AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH, _MOVE_MOUNT_F_EMPTY_PATH = -100, 0x8000, 0x1000, 4
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 4, 22, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
@@ -145,7 +144,7 @@ def gain_nothing() -> None:
 
 def give_up_capabilities() -> None:
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    _check(_libc.syscall(_SYS_CAPSET[_machine], header, struct.pack("=6I", *[0] * 6)), "capset")
+    _check(_libc.capset(header, struct.pack("=6I", *[0] * 6)), "capset")
 
 
 def filter_calls(program: bytes) -> None:

@@ -51,10 +51,13 @@ class Supervisor:
             if self.interpreter in ready:
                 return
             if self.server.fileno() in ready:
-                word = self.server.recv(64)
-                if not word:
+                try:
+                    word = self.server.recv(64)
+                    if not word:
+                        return
+                    self.server.send(self.obey(word))
+                except ConnectionError:  # gone without having read an answer, or while this one was made
                     return
-                self.server.send(self.obey(word))
 
     def obey(self, word: bytes) -> bytes:
         if word == b"stats":
