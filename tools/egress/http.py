@@ -18,6 +18,8 @@ from .connect import Egress
 from .errors import EgressError
 from .target import Target, canonical_host
 
+_SHORT = 64 << 10  # bytes
+
 
 class EgressTransport(httpx2.AsyncBaseTransport):
     """For ``httpx2.AsyncClient(transport=EgressTransport(egress), trust_env=False)``.
@@ -55,12 +57,15 @@ class EgressTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ReadTimeout(str(error), request=request) from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
             raise httpx2.TransportError(str(error), request=request) from error
-        return httpx2.Response(
+        answer = httpx2.Response(
             response.status,
             headers=response.headers,
             stream=_Body(response, request),
             extensions=response.extensions,
         )
+        if answer.has_redirect_location:
+            answer.stream = _Unread(response, request)
+        return answer
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -82,6 +87,22 @@ class _Body(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+
+class _Unread(_Body):
+    """The body of a redirect. Whoever follows one reads it to its end, unpacked, however large, and nobody wants it.
+
+    A short one is passed over, so that the connection can be used again.
+    """
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in super().__aiter__():
+            size += len(part)
+            if size > _SHORT:
+                break
+        return
+        yield  # nothing, as an iterator
 
 
 def connection_pool(egress: Egress, ssl_context: ssl.SSLContext | None = None) -> httpcore2.AsyncConnectionPool:

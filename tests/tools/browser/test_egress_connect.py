@@ -6,6 +6,7 @@ import errno
 import shutil
 import ssl
 import subprocess
+import zlib
 
 import anyio
 import httpx2
@@ -114,6 +115,19 @@ async def test_every_redirect_is_checked_again(site, egress, resolver):
             with pytest.raises((Refused, httpx2.UnsupportedProtocol)):
                 await client.get(url)
     assert len(site.visits) == 5
+
+
+@pytest.mark.parametrize("size", [1 << 10, 64 << 20])
+async def test_the_body_of_a_redirect_is_not_unpacked(site, egress, size):
+    site.html("/end", "there")
+    site.pages["/a"] = (302, {"Location": "/end", "Content-Encoding": "deflate"}, zlib.compress(bytes(size), 1))
+    transport = EgressTransport(egress)
+    async with httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=True) as client:
+        answer = await client.get(f"{site.url}/a")
+    assert answer.text == "there"
+    assert answer.history[0].content == b""
+    assert egress.used < 200_000
+    assert site.connections == (1 if size < 65536 else 2)  # a short one leaves its connection usable
 
 
 async def test_bytes_are_counted_and_run_out(site):
