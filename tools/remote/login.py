@@ -11,6 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -159,7 +160,8 @@ class _Page:
                 async def answer(stream: anyio.abc.SocketStream) -> None:
                     async with stream:
                         result = _result(await _first_line(stream))
-                        await stream.send(_OTHER if result is None else _PAGE)
+                        with suppress(anyio.BrokenResourceError):
+                            await stream.send(_OTHER if result is None else _PAGE)
                     if result is not None:
                         found.append(result)
                         scope.cancel()
@@ -174,11 +176,13 @@ class _Page:
 
 
 async def _first_line(stream: anyio.abc.SocketStream) -> str:
+    """Of a request; empty if none comes: browsers connect ahead of time."""
     data = b""
-    with anyio.move_on_after(10):
+    with anyio.move_on_after(10), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
         while b"\n" not in data and len(data) < _LONGEST_REQUEST:
             data += await stream.receive()
-    return data.partition(b"\n")[0].decode("ascii", "replace")
+    line, end, _ = data.partition(b"\n")
+    return line.decode("ascii", "replace") if end else ""
 
 
 def _result(line: str) -> AuthorizationCodeResult | str | None:
