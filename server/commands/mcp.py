@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
+from ..observe import logs
 from ..served import ServedModel
 from .problems import reported
 
@@ -26,7 +26,7 @@ def main(options: Mapping[str, Any]) -> int:
     """0 when the client has left or the process was told to stop, 2 when it could not start."""
     if "print_config" in options:
         return reported("mcp", lambda: _print_config(options))
-    logging.basicConfig(level=options.get("log_level", "warning").upper(), format="%(levelname)s %(name)s: %(message)s")
+    logs.set_up(options.get("log_level", "warning"))
     return reported("mcp", lambda: asyncio.run(_serve(options)))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..observe import logs
 from .hosted import hosted
 from .person import Person
 from .problems import reported
@@ -22,6 +23,7 @@ JsonObject = dict[str, Any]
 
 def main(options: Mapping[str, Any]) -> int:
     """0: answered. 1: the loop ended without an answer. 2: it could not start."""
+    logs.set_up()
     return reported("run", lambda: asyncio.run(_run(options)))
 
 

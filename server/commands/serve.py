@@ -17,7 +17,7 @@ from ...engine import EngineError
 from ..app import create_app
 from ..config import ServerConfig
 from ..http.keys import KeysError
-from ..observe import audit
+from ..observe import audit, logs
 from ..served import ServedModel
 from ..settings import ConfigError
 
@@ -31,7 +31,7 @@ def main(flags: Mapping[str, Any]) -> int:
     except ConfigError as error:
         print(f"agenthost serve: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(config.log_level, "%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         if config.audit_log:
             audit.write_to(Path(config.audit_log))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ..observe import logs
 from .hosted import hosted
 from .person import Person
 from .problems import reported
@@ -24,6 +25,7 @@ _HELP = "Type a request. Ctrl-C stops the agent, Ctrl-D ends the conversation."
 
 
 def main(options: Mapping[str, Any]) -> int:
+    logs.set_up()
     return reported("shell", lambda: _shell(options))
 
 

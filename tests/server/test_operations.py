@@ -1,6 +1,7 @@
 """What operators rely on: metrics, the audit log, tokens, and an orderly end."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -9,7 +10,9 @@ import sys
 from collections.abc import Iterator
 
 import httpx
+import httpx2
 import pytest
+from agenthost.server.observe import logs
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -60,6 +63,20 @@ def test_the_audit_log_tells_who_called_what(scripted, caplog):
     )  # fmt: skip
     assert entry["arguments_size"] > 0
     assert "1/0" not in json.dumps(entry)
+
+
+def test_the_log_has_no_urls_of_others_at_any_level(caplog):
+    for name in ("httpx2", "httpcore2", "mcp.client"):
+        caplog.set_level(logging.NOTSET, logger=name)  # is as it was afterwards
+    logs.set_up("debug")
+    with (
+        caplog.at_level(logging.DEBUG),
+        httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200))) as client,
+    ):
+        client.get("https://shop.example/mcp/secret")
+        logging.getLogger("mcp.client.streamable_http").error("Redirect to https://shop.example/mcp/secret")
+        logging.getLogger("agenthost").debug("ours")
+    assert caplog.messages == ["ours"]
 
 
 def test_texts_and_tokens(scripted):
