@@ -1,4 +1,4 @@
-"""Names of external tools as models see them, and back."""
+"""Names of external tools as models see them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,6 @@ class Aliases:
             alias = _shortened(plain, label, tool)
         self._originals[alias] = (label, tool)
         return alias
-
-    def original(self, alias: str) -> tuple[str, str] | None:
-        """(label, name at the server), or None for a name that is no alias."""
-        return self._originals.get(alias)
 
 
 def _shortened(plain: str, label: str, tool: str) -> str:
