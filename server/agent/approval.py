@@ -90,11 +90,14 @@ class ApprovedTool(Tool):
         self._ask = ask
 
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
+        shown = self._tool.fingerprint
         asked = self._policy.asks(self._tool, arguments)
         if asked is not None:
             verdict = "no" if self._ask is None else await self._ask(asked)
             if verdict == "no":
                 return failure(f"the call of {self.spec.name} was not approved. Go on without it, or ask the user.")
+            if self._tool.fingerprint != shown:
+                return failure(f"{self.spec.name} was changed while its call was approved, so it was not called.")
             if verdict == "always":
                 self._policy.allow(self._tool)
         return await self._tool.call(arguments, context)

@@ -83,6 +83,18 @@ async def test_always_holds_until_the_definition_changes():
     assert tool.calls == 5
 
 
+async def test_what_changes_while_somebody_is_asked_is_not_called():
+    tool, policy = External(), ApprovalPolicy()
+
+    async def ask(asked):
+        tool.fingerprint = "2"
+        return "always"
+
+    assert "was changed while" in (await behind(tool, policy, ask).call({}, CONTEXT)).text
+    assert tool.calls == 0
+    assert policy.asks(cast(Any, tool), {}) is not None
+
+
 @pytest.mark.parametrize(("tool", "mode"), [(External(approved=True), "ask"), (External(), "never")])
 async def test_what_is_approved_beforehand_runs_unasked_until_its_definition_changes(tool, mode):
     guarded = behind(tool, ApprovalPolicy(mode), None)
