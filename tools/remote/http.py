@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -22,6 +22,46 @@ Waiting = Callable[[], AbstractContextManager[None]]
 HttpClient = Callable[[ServerConfig, Waiting], httpx2.AsyncClient]
 
 _TIMEOUT = httpx2.Timeout(30.0, read=300.0)
+_LARGEST_ANSWER = 16 << 20  # bytes
+_STREAM = "text/event-stream"  # without an end of its own; its events are bounded by the SDK
+
+
+class BadAnswer(httpx2.StreamError):
+    """A body that is not read. The SDK takes a stream error for one of this answer, not of the connection."""
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    def __init__(self, response: httpx2.Response) -> None:
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        self._stream = response.stream
+        self._packed = response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+        is_stream = response.headers.get("content-type", "").lower().startswith(_STREAM)
+        self._endless = is_stream and not response.has_redirect_location  # the body of a redirect is read as a whole
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._packed:
+            raise BadAnswer("the answer is packed, which was not asked for")
+        size = 0
+        async for part in self._stream:
+            size += len(part)
+            if size > _LARGEST_ANSWER and not self._endless:
+                raise BadAnswer(f"the answer has more than {_LARGEST_ANSWER >> 20} MiB")
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    """Before its body is read: few bytes on the wire must not become many here, and an answer ends."""
+    response.stream = _Bounded(response)
+
+
+def bounded_client(config: ServerConfig, **how: Any) -> httpx2.AsyncClient:
+    """``how``: further arguments of the client. What it receives is bounded, see :class:`BadAnswer`."""
+    headers = httpx2.Headers(dict(config.headers))
+    headers["Accept-Encoding"] = "identity"
+    return httpx2.AsyncClient(headers=headers, timeout=_TIMEOUT, event_hooks={"response": [_bound]}, **how)
 
 
 def trusted_client(login: Login | None = None) -> HttpClient:
@@ -33,7 +73,7 @@ def trusted_client(login: Login | None = None) -> HttpClient:
 
     def make(config: ServerConfig, waiting: Waiting) -> httpx2.AsyncClient:
         auth = None if login is None else login.auth(config, waiting)
-        return httpx2.AsyncClient(headers=dict(config.headers), timeout=_TIMEOUT, auth=auth)
+        return bounded_client(config, auth=auth)
 
     return make
 
@@ -42,11 +82,6 @@ def egress_client(policy: EgressPolicy) -> HttpClient:
     """For servers that requests name: every connection passes ``policy``, and nobody logs in."""
 
     def make(config: ServerConfig, waiting: Waiting) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            transport=EgressTransport(Egress(policy)),
-            headers=dict(config.headers),
-            timeout=_TIMEOUT,
-            trust_env=False,
-        )
+        return bounded_client(config, transport=EgressTransport(Egress(policy)), trust_env=False)
 
     return make

@@ -7,7 +7,7 @@ are written nowhere.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,12 +45,14 @@ class Pool(Background):
     Args:
         http_client: makes what requests go through, see :func:`egress_client`.
         most: connections at the same time.
+        per_owner: of these, one owner's.
         idle: seconds after its last use at which a connection is ended.
     """
 
-    def __init__(self, http_client: HttpClient, *, most: int = 64, idle: float = 60.0) -> None:
+    def __init__(self, http_client: HttpClient, *, most: int = 64, per_owner: int = 16, idle: float = 60.0) -> None:
         self._http_client = http_client
         self._most = most
+        self._per_owner = per_owner
         self._idle = idle
         self._entries: dict[_Key, _Entry] = {}
 
@@ -68,21 +70,29 @@ class Pool(Background):
         try:
             return await entry.server.reach()
         except ToolError:
-            self._close(key)  # the next request tries anew
+            if self._entries.get(key) is entry:  # not another one's new try
+                self._close(key)
             raise
         finally:
             entry.waiting -= 1
             entry.used = time.monotonic()
 
     def _open(self, key: _Key, config: ServerConfig) -> _Entry:
-        if len(self._entries) >= self._most:
-            idle = [other for other, entry in self._entries.items() if not entry.busy]
-            if not idle:
-                raise ToolError("there are too many connections to external servers. Try again later.")
-            self._close(min(idle, key=lambda other: self._entries[other].used))
+        own = [other for other in self._entries if other[0] == key[0]]
+        if len(own) >= self._per_owner:
+            self._make_room(own)
+        elif len(self._entries) >= self._most:
+            self._make_room(self._entries)
         entry = self._entries[key] = _Entry(RemoteServer(config, self._http_client), time.monotonic())
         self.group.start_soon(self._run, entry)
         return entry
+
+    def _make_room(self, among: Iterable[_Key]) -> None:
+        """End the connection that was not used for longest. Raises ToolError: all are in use."""
+        idle = [key for key in among if not self._entries[key].busy]
+        if not idle:
+            raise ToolError("there are too many connections to external servers. Try again later.")
+        self._close(min(idle, key=lambda key: self._entries[key].used))
 
     @staticmethod
     async def _run(entry: _Entry) -> None:

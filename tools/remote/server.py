@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, cast
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
@@ -34,12 +34,12 @@ from .http import HttpClient
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 30.0  # seconds
-_RECONNECT_TIMEOUT = 10.0  # that a call waits for a connection that has just ended
 _PING_TIMEOUT = 5.0
 _PAUSES = (0.0, 0.5, 2.0, 8.0, 30.0)  # seconds before each try to connect again, the last one for ever
 _STEADY = 60.0  # seconds after which a connection counts as good
 _MOST_TOOLS = 512
 _LAST_WORDS = 2000  # bytes of what a command wrote to stderr
+_URL = re.compile(r"https?://(?:[^\s/?#@]*@)?([^\s/?#'\"]*)\S*", re.IGNORECASE)
 
 
 class RemoteServer:
@@ -77,7 +77,7 @@ class RemoteServer:
 
     async def reach(self) -> Self:
         """This server, once it is connected. Raises ToolError: it cannot be used."""
-        await self._connected(CONNECT_TIMEOUT)
+        await self._connected()
         return self
 
     async def run(self) -> None:
@@ -102,7 +102,7 @@ class RemoteServer:
 
         Raises ToolError: the server is not there, ended, did not answer in time, or refused.
         """
-        client = await self._connected(_RECONNECT_TIMEOUT)
+        client = await self._connected()
         self._asking.append(context)
         try:
             with anyio.fail_after(self.config.timeout):
@@ -113,22 +113,21 @@ class RemoteServer:
                 f"the external server {self.config.label} did not answer within {self.config.timeout:g} seconds."
             ) from None
         except MCPError as error:
-            if error.error.code == types.CONNECTION_CLOSED:
-                self._lose(client)
+            if error.error.code == types.CONNECTION_CLOSED:  # the whole connection, or the stream of this answer
+                await self._check(client)
                 raise ToolError(f"the external server {self.config.label} ended during the call. Try again.") from error
-            raise ToolError(f"the external server {self.config.label} refused: {error.error.message[:1000]}") from error
-        except anyio.get_cancelled_exc_class():
-            raise
-        except Exception as error:  # a server may answer anything, and the SDK checks answers
-            log.warning("a call of %s at %s failed: %s", name, self.config.label, error)
-            self._lose(client)
+            message = without_urls(error.error.message)[:1000]
+            raise ToolError(f"the external server {self.config.label} refused: {message}") from error
+        except Exception as error:  # a server may answer anything; its words do not belong in a log
+            log.warning("a call of %r at %s failed: %s", name, self.config.label, type(error).__name__)
+            await self._check(client)
             raise ToolError(f"the external server {self.config.label} gave no valid answer.") from error
         finally:
             self._asking.remove(context)
 
-    async def _connected(self, patience: float) -> Client:
+    async def _connected(self) -> Client:
         if self._client is None:
-            with anyio.move_on_after(patience):
+            with anyio.move_on_after(CONNECT_TIMEOUT):
                 await self._tried.wait()
         if self._client is None:
             raise ToolError(
@@ -160,6 +159,7 @@ class RemoteServer:
             )
             with anyio.fail_after(CONNECT_TIMEOUT) as self._limit:
                 async with client:
+                    client.session.validate_tool_result = _unchecked
                     await self._list(client)
                     self._limit.deadline = float("inf")
                     self._client, self.problem, self._was_up = client, None, True
@@ -223,7 +223,7 @@ class RemoteServer:
         self.definitions = found
 
     async def _check(self, client: Client) -> None:
-        """A server that does not even answer a list any more is started again."""
+        """A call failed: end the connection if nothing else is answered either. Others may have calls under way."""
         try:
             with anyio.fail_after(_PING_TIMEOUT):
                 await client.list_tools()
@@ -240,7 +240,7 @@ class RemoteServer:
                 async for _ in news:
                     await self._list(client)
         except Exception as error:  # not every server that promises news has them
-            log.info("no news of changed tools from the MCP server %s: %s", self.config.label, error)
+            log.info("no news of changed tools from the MCP server %s: %s", self.config.label, type(error).__name__)
 
     async def _heard(self, message: object) -> None:
         client = self._client
@@ -273,13 +273,21 @@ class RemoteServer:
         elif isinstance(error, EgressError):
             reason = str(error).rstrip(".")
         else:
-            reason = f"it could not be reached ({type(error).__name__}: {self._without_url(str(error))[:300]})"
+            reason = f"it could not be reached ({type(error).__name__}: {without_urls(str(error))[:300]})"
         words = self._errors.decode("utf-8", "replace").strip().splitlines()
         return f"{reason}; its last words: {words[-1][:300]}" if words else reason
 
-    def _without_url(self, text: str) -> str:
-        """URLs can hold secrets, and this text goes to clients and into logs."""
-        return text if self.config.url is None else text.replace(self.config.url, urlsplit(self.config.url).netloc)
+
+def without_urls(text: str) -> str:
+    """With the hosts of URLs alone: the rest can hold secrets, and this text goes to clients and into logs."""
+    return _URL.sub(r"\1", text)
+
+
+async def _unchecked(name: str, result: types.CallToolResult) -> None:
+    """In place of the SDK's check of a result by the server's own schema for it.
+
+    Such a schema has no bounds and may take forever to apply, and nothing of ours depends on it.
+    """
 
 
 def _progress(context: ToolContext) -> Any:

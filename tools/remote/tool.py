@@ -67,7 +67,22 @@ class RemoteTool(Tool):
         unchanged = self.fingerprint in (None, self.definition.fingerprint)
         return unchanged and self.server.config.approves(self.definition.name)
 
+    @property
+    def expected(self) -> str:
+        """The fingerprint under which it may be called now: whoever calls it has just looked at what it is."""
+        return self.fingerprint or self.definition.fingerprint
+
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
+        expected = self.expected
+        await self.server.reach()  # which may start it again, with other tools
+        if self.fingerprint is None:
+            raise ToolError(f"the external server {self.label} does not offer this tool any more. Go on without it.")
+        if self.fingerprint != expected:
+            refused = failure(
+                f"the external server {self.label} has changed what this tool does since it was listed, so it was not "
+                "called. It will be listed again, and needs a new approval."
+            )
+            return replace(refused, structured={CHANGED: True})
         given = await self.server.call(self.definition.name, arguments, context)
         return tool_result(self.label, given)
 
@@ -75,14 +90,6 @@ class RemoteTool(Tool):
 class PinnedTool(RemoteTool):
     """A tool that is called only as long as it is what was listed."""
 
-    async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
-        await self.server.reach()
-        if self.fingerprint is None:
-            raise ToolError(f"the external server {self.label} does not offer this tool any more. Go on without it.")
-        if self.fingerprint != self.definition.fingerprint:
-            refused = failure(
-                f"the external server {self.label} has changed what this tool does since it was listed, so it was not "
-                "called. It will be listed again, and needs a new approval."
-            )
-            return replace(refused, structured={CHANGED: True})
-        return await super().call(arguments, context)
+    @property
+    def expected(self) -> str:
+        return self.definition.fingerprint
