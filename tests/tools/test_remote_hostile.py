@@ -95,14 +95,14 @@ async def connected(group: anyio.abc.TaskGroup, shop: Shop) -> RemoteServer:
 
 
 async def test_results_are_not_held_to_the_servers_own_schema():
-    shop = Shop(price=gives(structuredContent={"x": "a" * 40 + "!"}))
+    shop = Shop(price=gives(structuredContent={"x": "a" * 27 + "!"}))
     shop.tools[0]["outputSchema"] = {"type": "object", "properties": {"x": {"pattern": "^(a+)+$", "type": "string"}}}
     async with anyio.create_task_group() as group:
         server = await connected(group, shop)
         began = time.monotonic()
         result = await server.call("price", {}, CONTEXT)
-        assert time.monotonic() - began < 5  # by that schema: for ever
-        assert result.structured_content == {"x": "a" * 40 + "!"}
+        assert time.monotonic() - began < 5  # by that schema: ten and more
+        assert result.structured_content == {"x": "a" * 27 + "!"}
         group.cancel_scope.cancel()
 
 
