@@ -8,9 +8,12 @@ agenthost.
 from __future__ import annotations
 
 import codecs
+import encodings
+import importlib
 import io
 import json
 import logging
+import pkgutil
 import re
 import resource
 import secrets
@@ -18,8 +21,10 @@ import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
+from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
@@ -294,6 +299,13 @@ startxref
 """
 
 
+def _load(package: ModuleType) -> None:
+    """Import all of a package: pages name encodings, and what a document has in it decides what its parser needs."""
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        with suppress(ImportError):  # it is for another system, or for something that is not installed
+            importlib.import_module(module.name)
+
+
 def _lock(seccomp: bytes) -> None:
     """Give up what a parser does not need: files, sockets, processes, other users' things."""
     import ctypes
@@ -339,21 +351,14 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 if __name__ == "__main__":
     logging.disable()  # of what is odd about a PDF
     # What is imported late must be imported before the door closes.
+    _load(encodings)
     if sys.argv[2] == "pdf":
+        import pypdf
+
+        _load(pypdf)
         extract(_SMALL_PDF, "http://localhost/", kind="pdf")
     else:
         extract(b"<p>a page</p>", "http://localhost/")
-    for _encoding in (
-        "cp1252",
-        "gb18030",
-        "shift_jis",
-        "euc_jp",
-        "euc_kr",
-        "big5",
-        "koi8_r",
-        "windows-1251",
-        "iso8859-2",
-    ):
-        codecs.lookup(_encoding)
     _lock(bytes.fromhex(sys.argv[1]))
+    sys.meta_path.clear()  # so that a module that is missing now is an ImportError, not one of opening files
     _serve(sys.stdin.buffer, sys.stdout.buffer)

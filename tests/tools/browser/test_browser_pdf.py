@@ -16,7 +16,10 @@ from pypdf import PdfReader, PdfWriter
 pytestmark = pytest.mark.anyio
 
 
-def pdf(*pages: bytes, contents: bytes = b"", filter: bytes = b"") -> bytes:
+HELVETICA = b"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>"
+
+
+def pdf(*pages: bytes, contents: bytes = b"", filter: bytes = b"", font: bytes = HELVETICA) -> bytes:
     """A PDF with a line of text on each page; ``contents`` are every page's drawing commands instead."""
     title = "Lamp 【prices】".encode("utf-16-be").hex().encode()
     objects = [b"<</Type /Catalog /Pages 2 0 R>>", b"", b"<</Title <FEFF%s>>>" % title]
@@ -25,7 +28,6 @@ def pdf(*pages: bytes, contents: bytes = b"", filter: bytes = b"") -> bytes:
         stream = contents or b"BT /F 12 Tf 72 700 Td (%s) Tj ET" % page
         number = len(objects) + 1
         kids.append(b"%d 0 R" % number)
-        font = b"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>"
         objects.append(
             b"<</Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R /Resources <</Font <</F %s>>>>>>"
             % (number + 1, font)
@@ -61,6 +63,27 @@ async def test_chromium_hands_pdfs_to_the_reader(site, browse, session):
     shown = await call("open", id=f"{site.url}/prices.pdf")
     assert "The desk lamp costs 12 euros." in shown.text
     assert (session.workspace / "downloads" / "prices.pdf").read_bytes().startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [
+        (b"Identity-H", "utf-16-be"), (b"UniGB-UTF16-H", "utf-16-be"), (b"GBK-EUC-H", "gbk"),
+        (b"90ms-RKSJ-H", "cp932"), (b"ETenms-B5-H", "cp950"),
+    ],
+)  # fmt: skip
+async def test_fonts_of_all_scripts_are_read(reader, encoding, codec):
+    inside = b"<</Type /Font /Subtype /CIDFontType2 /BaseFont /X>>"
+    font = b"<</Type /Font /Subtype /Type0 /BaseFont /X /Encoding /%s /DescendantFonts [%s]>>" % (encoding, inside)
+    drawn = b"BT /F 12 Tf <%s> Tj ET" % "中文".encode(codec).hex().encode()
+    found = await reader.read(pdf(b"", contents=drawn, font=font), "http://x/", kind="pdf")
+    assert found.lines == ["[page 1 of 1]", "中文"]
+
+
+async def test_text_beside_an_inline_image_is_read(reader):
+    drawn = b"BT /F 12 Tf (before) Tj ET BI /W 1 /H 1 /BPC 8 /CS /G ID x EI BT /F 12 Tf (, after) Tj ET"
+    found = await reader.read(pdf(b"", contents=drawn), "http://x/", kind="pdf")
+    assert "".join(found.lines[1:]) == "before, after"
 
 
 async def test_a_locked_pdf_says_so(reader):

@@ -141,6 +141,18 @@ async def test_a_page_that_takes_too_long_is_given_up(reader):
     await hurried.close()
 
 
+@pytest.mark.parametrize(
+    ("charset", "word"),
+    [
+        ("latin-1", "é"), ("iso-8859-15", "€"), ("windows-1250", "ř"), ("gbk", "中文"), ("utf-16le", "é"),
+        ("big5-hkscs", "中文"), ("shift_jisx0213", "日本"), ("utf-8-sig", "é"), ("no-such-charset", "\u043f"),
+    ],
+)  # fmt: skip
+async def test_a_worker_knows_every_charset(reader, charset, word):
+    page = f"<p>{word}</p>".encode(charset if charset != "no-such-charset" else "utf-8")
+    assert (await reader.read(page, "http://good.example/", charset)).lines == [word]
+
+
 def workers() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "extract.py" in " ".join(child.cmdline())]
 
