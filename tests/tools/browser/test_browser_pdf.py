@@ -7,13 +7,32 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from agenthost.tools import ToolError
+from agenthost.tools.browser.chromium.downloads import Downloads, WantedPage
 from agenthost.tools.browser.reader import PageReader
 from pypdf import PdfReader, PdfWriter
 
 pytestmark = pytest.mark.anyio
+
+
+class Downloaded:
+    """A download as the browser tells of it."""
+
+    def __init__(self, folder: Path, page: object, content: bytes) -> None:
+        self.page = page
+        self.suggested_filename = "prices.pdf"
+        self._file = folder / "file"
+        self._file.write_bytes(content)
+
+    async def path(self) -> Path:
+        return self._file
+
+    async def delete(self) -> None:
+        self._file.unlink()
 
 
 HELVETICA = b"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>"
@@ -63,6 +82,23 @@ async def test_chromium_hands_pdfs_to_the_reader(site, browse, session):
     shown = await call("open", id=f"{site.url}/prices.pdf")
     assert "The desk lamp costs 12 euros." in shown.text
     assert (session.workspace / "downloads" / "prices.pdf").read_bytes().startswith(b"%PDF-")
+
+
+async def test_of_downloads_only_the_pdf_that_is_waited_for_is_kept(session, tmp_path, monkeypatch):
+    monkeypatch.setattr("agenthost.tools.browser.chromium.downloads.LARGEST_PDF", 10)
+    downloads, asked, other = Downloads(session), object(), object()
+
+    async def kept(page: object, content: bytes) -> bytes | None:
+        said = await downloads.save(cast(Any, Downloaded(tmp_path, page, content)), tmp_path)
+        assert "was saved as" in said
+        return downloads.wanted.pdf if downloads.wanted else None
+
+    assert await kept(asked, b"%PDF-1.4") is None
+    downloads.wanted = WantedPage(cast(Any, asked))
+    assert await kept(other, b"%PDF-1.4") is None
+    assert await kept(asked, b"no PDF") is None
+    assert await kept(asked, b"%PDF-1.4") == b"%PDF-1.4"
+    assert await kept(asked, b"%PDF-1.4 too large") is None
 
 
 @pytest.mark.parametrize(

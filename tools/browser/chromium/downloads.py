@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,26 +17,35 @@ from ...files.folders import make_folders
 from ...files.text import read_bytes
 from ...files.write import replace
 from ...workspace import Session
+from ..fetch import LARGEST_PDF, PDF_START
 
 if TYPE_CHECKING:
-    from playwright.async_api import Download
+    from playwright.async_api import Download, Page
 
 FOLDER = "downloads"
 _LARGEST = 64 << 20
+
+
+@dataclass
+class WantedPage:
+    """A page that may turn out to be a download: ``pdf`` is what came, if that can be read."""
+
+    page: Page
+    pdf: bytes | None = None
 
 
 class Downloads:
     """Saves downloads, and runs what the browser's events ask for until it is done or closed.
 
     Attributes:
-        last: what was saved last, until somebody takes it.
+        wanted: a page that is to be read, while somebody waits for it.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._tasks: set[asyncio.Task[None]] = set()
         self._saved: set[str] = set()
-        self.last: bytes | None = None
+        self.wanted: WantedPage | None = None
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that an event asks for. Events come outside of any call, so there is nobody else to await it."""
@@ -66,7 +76,8 @@ class Downloads:
             where = await download.path()
             data = await asyncio.to_thread(_content, folder, Path(where).name)
             await asyncio.to_thread(self._write, f"{FOLDER}/{name}", data)
-            self.last = data
+            if self.wanted and download.page is self.wanted.page and data.startswith(PDF_START):
+                self.wanted.pdf = data if len(data) <= LARGEST_PDF else None
         except ToolError as error:
             return f"A download was not saved: {error}"
         except (Error, OSError):

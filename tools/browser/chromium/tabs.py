@@ -15,9 +15,9 @@ from ...egress.exchange import REFUSED
 from ...egress.target import Target
 from ...errors import ToolError
 from ...workspace import Resource, Session
-from ..fetch import LARGEST_PAGE, PDF_START, Fetched
+from ..fetch import LARGEST_PAGE, Fetched
 from ..specs import no_such_page
-from .downloads import Downloads
+from .downloads import Downloads, WantedPage
 from .shared import Context, SharedBrowser
 
 if TYPE_CHECKING:
@@ -97,17 +97,17 @@ class Tabs(Resource):
         """
         async with self.turn():
             page = await self._new(await self._live())
+            wanted = self._downloads.wanted = WantedPage(page)
             try:
-                self._downloads.last = None
                 await self.go(page, url)
                 html = str(await page.evaluate(_HTML))
                 return Fetched(page.url, "html", "utf-8", html.encode("utf-8", "replace"), len(html) < LARGEST_PAGE)
             except ToolError:
-                saved, self._downloads.last = self._downloads.last, None
-                if saved and saved.startswith(PDF_START):  # it is in the workspace too
-                    return Fetched(url, "pdf", None, saved, complete=True)
-                raise
+                if wanted.pdf is None:
+                    raise
+                return Fetched(url, "pdf", None, wanted.pdf, complete=True)  # it is in the workspace too
             finally:
+                self._downloads.wanted = None
                 self._drop(page)
 
     async def go(self, page: Page, url: str) -> None:
