@@ -53,13 +53,18 @@ def homes(root: int) -> list[str]:
     return sorted(name for name in os.listdir(root) if _HOME.fullmatch(name))
 
 
-def read(root: int, home: str) -> tuple[Record, float] | None:
-    """The record in ``home`` and when the session was last used; None when there is none or it cannot be read."""
+def read(root: int, home: str, ttl: float | None) -> tuple[Record, float] | None:
+    """The record in ``home`` and when the session was last used; None when there is none or it cannot be read.
+
+    Args:
+        ttl: for a record from before records had one.
+    """
     try:
         fd = os.open(f"{home}/{_NAME}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
         with open(fd, encoding="utf-8") as file:
             last_used = os.fstat(fd).st_mtime
-            record = msgspec.json.decode(file.read(_LONGEST), type=Record)
+            content = msgspec.json.decode(file.read(_LONGEST), type=dict)
+            record = msgspec.convert({"ttl": ttl, **content}, Record)
     except (OSError, ValueError):
         return None
     return (record, last_used) if record.uid is None or record.uid > 0 else None

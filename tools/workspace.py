@@ -268,7 +268,7 @@ class Sessions:
         """Take up the sessions of an earlier server; remove what has expired and what nobody could reach any more."""
         assert self._root
         for home in records.homes(self._root_fd):
-            found = records.read(self._root_fd, home)
+            found = records.read(self._root_fd, home, self._ttl)
             if found is None or (found[0].ttl is not None and time.time() - found[1] > found[0].ttl):
                 with suppress(OSError):
                     remove_tree(self._root_fd, home)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -179,6 +180,17 @@ async def test_what_expired_or_nobody_knows_is_removed_at_the_next_start(root):
     async with Sessions(root) as sessions:
         assert len(sessions) == 0
     assert os.listdir(root) == ["mine.txt"]
+
+
+async def test_a_record_without_a_time_to_live_gets_that_of_all(root):
+    async with Sessions(root) as sessions:
+        session = await sessions.create(ttl=1e9)
+    record = session.workspace.parent / "session.json"
+    content = json.loads(record.read_text())
+    del content["ttl"]
+    record.write_text(json.dumps(content))
+    async with Sessions(root, ttl=700.0) as sessions:
+        assert sessions.get(session.id).ttl == 700.0
 
 
 async def test_use_of_a_session_is_noted_for_the_next_server(root):
