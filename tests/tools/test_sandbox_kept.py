@@ -1,7 +1,8 @@
-"""Sandboxes without namespaces: nothing outlives them, whatever becomes of their keeper."""
+"""Sandboxes without namespaces: nothing outlives them, and other files of their user stay as they are."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import errno
 import os
@@ -9,7 +10,8 @@ import platform
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,9 +19,10 @@ import pytest
 from agenthost.tools import probe
 from agenthost.tools.errors import SandboxUnavailable
 from agenthost.tools.sandbox import placement
-from agenthost.tools.sandbox.backend import Backend
-from agenthost.tools.sandbox.kept import Kept
+from agenthost.tools.sandbox.backend import Backend, Sandbox
+from agenthost.tools.sandbox.kept import Kept, start_kept
 from agenthost.tools.sandbox.local import LocalSandbox
+from agenthost.tools.sandbox.spec import SYSTEM_FOLDERS
 
 pytestmark = pytest.mark.anyio
 
@@ -110,24 +113,123 @@ def test_code_runs_without_isolation_on_other_architectures_too(monkeypatch):
     assert set(os.listdir(tempfile.gettempdir())) == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only a root server runs code as a directory's owner")
-async def test_code_in_a_users_directory_leaves_his_other_files_alone(sessions, monkeypatch):
-    monkeypatch.setattr(placement, "_try_mapping", lambda *_: "not supported")
-    home = Path(tempfile.mkdtemp())
-    project, key = home / "project", home / "key"
-    project.mkdir()
-    key.touch(0o600)
-    for path in (home, project, key):
-        os.chown(path, 4321, 4321)
-    sandbox = await probe(names=["landlock"]).require().create((await sessions.create(directory=project)).sandbox)
-    refused = """
-import os
-def refused(call, *arguments):
-    try: call(*arguments)
-    except PermissionError: return True
-key = %r
-refused(os.chmod, key, 0o666), refused(os.utime, key, (1, 1)), refused(os.setxattr, key, "user.x", b"x")"""
-    assert await value(sandbox, refused % str(key)) == "(True, True, True)"
-    assert key.stat().st_mode & 0o777 == 0o600
+@pytest.fixture
+async def sandbox(session, library: Path) -> AsyncIterator[Sandbox]:
+    """One whose user has other files too, some of which it can read."""
+    python = probe(names=["landlock"]).require().python
+    read = ("/usr", *SYSTEM_FOLDERS, str(Path(python).parent.parent), str(library))
+    walls = {"read": read, "write": (), "devices": ("/dev/null",)}
+    sandbox = await start_kept(replace(session.sandbox, shared_user=True), python, None, walls)
+    yield sandbox
     await sandbox.close()
-    shutil.rmtree(home)
+
+
+@pytest.fixture
+def library(session) -> Iterator[Path]:
+    """A directory that belongs to the session's user, with a file in it."""
+    library = Path(tempfile.mkdtemp())
+    (library / "file").touch(0o644)
+    for path in (library, library / "file"):
+        os.utime(path, (5, 5))
+        if session.sandbox.user:
+            os.chown(path, session.sandbox.user.uid, session.sandbox.user.gid)
+    yield library
+    shutil.rmtree(library)
+
+
+CHANGES = """
+import os, shutil, subprocess
+open("a", "w").close()
+os.chmod("a", 0o750)
+os.utime("a", (1, 2))
+os.setxattr("a", "user.x", b"abc")
+shutil.copy2("a", "b")
+os.symlink("nowhere", "link")
+os.utime("link", (3, 4), follow_symlinks=False)
+os.mkdir("c")
+folder = os.open("c", os.O_RDONLY)
+with open("d", "w", opener=lambda path, flags: os.open(path, flags, dir_fd=folder)) as d:
+    os.chmod("d", 0o600, dir_fd=folder)
+    os.utime(d.fileno())
+    os.fchmod(d.fileno(), 0o640)
+    os.fchown(d.fileno(), -1, os.getgid())
+script = "mkdir bin; echo 'echo made' > bin/make; chmod +x bin/make; bin/make"
+script += "; tar cf t.tar bin; tar xpf t.tar; touch -d @9 a"
+if shutil.which("git"):
+    script += "; git init -q r"
+done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True)
+attributes = os.getxattr("b", "user.x")
+os.removexattr("b", "user.x")
+b = os.stat("b")
+(done.returncode, done.stdout, done.stderr), oct(b.st_mode), b.st_mtime, attributes, os.listxattr("b"), \\
+    os.lstat("link").st_mtime, oct(os.stat("c/d").st_mode), os.stat("a").st_mtime
+"""
+
+
+async def test_code_changes_modes_and_times_of_its_own_files(sandbox):
+    seen = ast.literal_eval(await value(sandbox, CHANGES) or "")
+    assert seen == ((0, "made\n", ""), "0o100750", 2.0, b"abc", [], 4.0, "0o100640", 9.0)
+
+
+ATTACK = """
+import os
+library, through = %r, []
+def attempt(name, call, *arguments, **more):
+    try: call(*arguments, **more)
+    except PermissionError: return
+    through.append(name)
+os.symlink(library + "/file", "link")
+os.symlink(library, "folder")
+for name in (library, "folder", library + "/file", "link", "folder/file", "../" * 20 + library + "/file"):
+    attempt("chmod " + name, os.chmod, name, 0o666)
+    attempt("utime " + name, os.utime, name, (1, 1))
+    attempt("chown " + name, os.chown, name, -1, os.getgid())
+    attempt("setxattr " + name, os.setxattr, name, "user.x", b"x")
+    attempt("removexattr " + name, os.removexattr, name, "user.x")
+    fd = os.open(name, os.O_RDONLY)
+    attempt("fchmod " + name, os.fchmod, fd, 0o666)
+    attempt("futime " + name, os.utime, fd, (1, 1))
+    attempt("fchown " + name, os.fchown, fd, -1, os.getgid())
+    attempt("fsetxattr " + name, os.setxattr, fd, "user.x", b"x")
+    attempt("by descriptor " + name, os.chmod, f"/proc/self/fd/{fd}", 0o666)
+folder = os.open(library, os.O_RDONLY)
+attempt("chmodat", os.chmod, "file", 0o666, dir_fd=folder)
+attempt("utimensat", os.utime, "file", (1, 1), dir_fd=folder, follow_symlinks=False)
+attempt("chownat", os.chown, "file", -1, os.getgid(), dir_fd=folder)
+os.chdir(library)
+attempt("chmod beneath", os.chmod, "file", 0o666)
+attempt("set-id", os.chmod, os.environ["HOME"], 0o6755)
+through"""
+
+
+async def test_other_files_of_the_same_user_stay_as_they_are(sandbox, library):
+    assert await value(sandbox, ATTACK % str(library)) == "[]"
+    for path in (library, library / "file"):
+        assert (path.stat().st_mtime, path.stat().st_mode & 0o022, os.listxattr(path)) == (5, 0, [])
+
+
+WRONG = """
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+calls = [
+    (libc.chmod, b"missing", 0o600), (libc.chmod, b"", 0o600), (libc.chmod, b"x" * 5000, 0o600),
+    (libc.chmod, ctypes.c_void_p(1), 0o600), (libc.chmod, ctypes.c_void_p(1 << 63), 0o600),
+    (libc.chmod, None, 0o600), (libc.fchmodat, -100, None, 0o600, 0),
+    (libc.fchmod, 77, 0o600), (libc.fchmod, -1, 0o600), (libc.utimensat, -100, b".", ctypes.c_void_p(8), 0),
+    (libc.setxattr, b".", b"user.x", b"x", ctypes.c_size_t(1 << 40), 0),
+]
+[(call(*arguments), errno.errorcode[ctypes.get_errno()])[1] for call, *arguments in calls]"""
+
+
+async def test_calls_with_wrong_arguments_are_refused_as_the_kernel_does(sandbox):
+    expected = "ENOENT ENOENT ENAMETOOLONG EFAULT EFAULT EFAULT EFAULT EBADF EBADF EFAULT E2BIG"
+    assert " ".join(ast.literal_eval(await value(sandbox, WRONG) or "")) == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a root server runs code as a directory's owner")
+async def test_only_a_user_of_the_sessions_own_has_no_other_files(sessions, library, monkeypatch):
+    os.chown(library, 4321, 4321)
+    assert not (await sessions.create()).sandbox.shared_user
+    assert not (await sessions.create(directory=library)).sandbox.shared_user
+    monkeypatch.setattr(placement, "_try_mapping", lambda *_: "not supported")
+    assert (await sessions.create(directory=library)).sandbox.shared_user

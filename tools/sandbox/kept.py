@@ -22,7 +22,7 @@ from .cgroups import Cgroups
 from .launch import Channels, refuse_root, spawn, starting
 from .local import LocalSandbox, start_local
 from .program import program
-from .seccomp import Reach, assemble
+from .seccomp import Reach, asked, assemble
 from .spec import ENVIRONMENT, SandboxSpec
 from .supervised import Supervised
 
@@ -57,6 +57,7 @@ async def start_kept(spec: SandboxSpec, python: str, cgroups: Cgroups | None, wa
 
 def _start(spec: SandboxSpec, python: str, cgroups: Cgroups | None, walls: Walls | None, temporary: Path) -> Kept:
     workspace = str(spec.owner.mount_point if spec.owner else spec.workspace)
+    reach = Reach(neighbours=True, same_user=spec.shared_user)
     with Channels() as channels:
         server, far_server = channels.sockets(socket.SOCK_SEQPACKET)
         confinement = channels.confine(cgroups, spec.limits)
@@ -65,7 +66,8 @@ def _start(spec: SandboxSpec, python: str, cgroups: Cgroups | None, walls: Walls
             "server": passed[0],
             "control": passed[1],
             "workspace": workspace,
-            "filter": assemble(reach=Reach(neighbours=True, same_user=spec.shared_user)).hex() if walls else None,
+            "filter": assemble(reach=reach).hex() if walls else None,
+            "asked": asked() if walls and reach.same_user else {},
             "walls": {**walls, "write": [*walls["write"], workspace, str(temporary)]} if walls else None,
         }
         environment = {**ENVIRONMENT, "HOME": workspace, "TMPDIR": str(temporary), "GIT_CONFIG_NOSYSTEM": "1"}

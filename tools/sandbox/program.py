@@ -23,6 +23,7 @@ _MODULES = {  # in the order of their imports of each other
         "tracebacks",
         "figures",
         "worker",
+        "broker",
         "keeper",
     ),
     "zygote": (

@@ -25,6 +25,7 @@ _JUMP_EQUAL, _JUMP_GREATER, _JUMP_AT_LEAST, _JUMP_ANY_BIT = 0x15, 0x25, 0x35, 0x
 
 KILL = 0x80000000
 ALLOW = 0x7FFF0000
+ASK = 0x7FC00000  # of who listens, see seccomp_unotify(2)
 _ERRNO = 0x00050000
 
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
@@ -47,7 +48,8 @@ class Reach:
     Args:
         internet: a network namespace of its own, in which TCP and UDP are harmless.
         neighbours: no namespaces: the machine's processes and named sockets. There are sockets in connected pairs only.
-        same_user: those neighbours belong to the user that the code runs as, and so do files of the machine.
+        same_user: those neighbours belong to the user that the code runs as, and so do files of the machine. Then
+            somebody must listen, who decides which of them are changed (`inside/broker.py`).
     """
 
     internet: bool = False
@@ -92,13 +94,13 @@ def _if_equal(index: int, values: tuple[int, ...], verdict: int, otherwise: int 
     return [_argument(index), *tests, _return(otherwise), _return(verdict)]
 
 
-def _if_any_bit(index: int, bits: int, verdict: int) -> list[Instruction]:
-    return [_argument(index), (_JUMP_ANY_BIT, 1, 0, bits), _return(ALLOW), _return(verdict)]
+def _if_any_bit(index: int, bits: int, verdict: int, otherwise: int = ALLOW) -> list[Instruction]:
+    return [_argument(index), (_JUMP_ANY_BIT, 1, 0, bits), _return(otherwise), _return(verdict)]
 
 
-def _no_set_id(mode: int, flags: int | None = None) -> list[Instruction]:
+def _no_set_id(mode: int, flags: int | None = None, otherwise: int = ALLOW) -> list[Instruction]:
     """Files that the sandbox leaves in a user's directory must not run with that user's rights for somebody else."""
-    judge = _if_any_bit(mode, _SET_ID_BITS, _refuse(errno.EPERM))
+    judge = _if_any_bit(mode, _SET_ID_BITS, _refuse(errno.EPERM), otherwise)
     if flags is None:
         return judge
     return [_argument(flags), (_JUMP_ANY_BIT, 1, 0, _CREATES), _return(ALLOW), *judge]
@@ -128,16 +130,9 @@ def _neighbours() -> dict[str, list[Instruction]]:
     return {**dict.fromkeys(names, own), "setpriority": [*own[:-1], *_unless_equal(1, 0, _refuse(errno.EPERM))]}
 
 
-def _same_user() -> dict[str, list[Instruction]]:
-    """Modes and times of files that are open may change, since only a workspace's can be opened for writing."""
-    refuse = _return(_refuse(errno.EPERM))
-    no_path = [_argument(1), (_JUMP_EQUAL, 1, 0, 0), refuse, (_LOAD, 0, 0, _ARGUMENTS + 8 + 4)]
-    rules: dict[str, list[Instruction]] = {name: [refuse] for name in ("chmod", "fchmodat", "fchmodat2")}
-    return {**rules, "utimensat": [*no_path, (_JUMP_EQUAL, 1, 0, 0), refuse, _return(ALLOW)]}
-
-
 def _rules(reach: Reach) -> dict[str, list[Instruction]]:
     missing = [_return(_refuse(errno.ENOSYS))]
+    change = ASK if reach.same_user else ALLOW
     rules = {
         **_sockets(reach),
         "clone": _if_any_bit(0, _NAMESPACE_FLAGS, _refuse(errno.EPERM)),
@@ -145,10 +140,10 @@ def _rules(reach: Reach) -> dict[str, list[Instruction]]:
         "openat2": missing,  # so is its mode
         "ioctl": _if_equal(1, (_TIOCSTI, _TIOCLINUX), _refuse(errno.EPERM)),
         "prctl": _if_equal(0, (_PR_SET_SECCOMP,), _refuse(errno.EPERM)),
-        "chmod": _no_set_id(1),
-        "fchmod": _no_set_id(1),
-        "fchmodat": _no_set_id(2),
-        "fchmodat2": _no_set_id(2),
+        "chmod": _no_set_id(1, otherwise=change),
+        "fchmod": _no_set_id(1, otherwise=change),
+        "fchmodat": _no_set_id(2, otherwise=change),
+        "fchmodat2": _no_set_id(2, otherwise=change),
         "creat": _no_set_id(1),
         "mknod": _no_set_id(1),
         "mknodat": _no_set_id(2),
@@ -157,8 +152,6 @@ def _rules(reach: Reach) -> dict[str, list[Instruction]]:
     }
     if reach.neighbours:
         rules |= _neighbours()
-    if reach.same_user:
-        rules |= _same_user()
     return rules
 
 
@@ -167,7 +160,8 @@ def program(machine: str = "", reach: Reach = _NAMESPACES) -> list[Instruction]:
     architecture = ARCHITECTURES[machine or platform.machine()]
     column = architecture.column
     rules = _rules(reach)
-    denied = {**DENIED, **(NEIGHBOURS if reach.neighbours else {}), **(SAME_USER if reach.same_user else {})}
+    denied = {**DENIED, **(NEIGHBOURS if reach.neighbours else {})}
+    asked = SAME_USER if reach.same_user else {}
     known = {**ALLOWED, **JUDGED, **NEIGHBOURS, **SAME_USER}
     code: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH),
@@ -179,13 +173,20 @@ def program(machine: str = "", reach: Reach = _NAMESPACES) -> list[Instruction]:
         number = JUDGED[name][column]
         if number is not None:
             code += [(_JUMP_EQUAL, 0, len(rule), number), *rule]
-    for first, last in _ranges(numbers[column] for numbers in denied.values()):
-        code += [*_between(first, last), _return(_refuse(errno.EPERM))]
-    allowed = (numbers[column] for name, numbers in known.items() if name not in denied and name not in rules)
-    for first, last in _ranges(allowed):
-        code += [*_between(first, last), _return(ALLOW)]
+    judged = {**denied, **asked, **rules}
+    allowed = {name: numbers for name, numbers in known.items() if name not in judged}
+    for calls, verdict in ((denied, _refuse(errno.EPERM)), (asked, ASK), (allowed, ALLOW)):
+        for first, last in _ranges(numbers[column] for numbers in calls.values()):
+            code += [*_between(first, last), _return(verdict)]
     code.append(_return(_refuse(errno.ENOSYS)))
     return code
+
+
+def asked(machine: str = "") -> dict[int, str]:
+    """The calls on which the filter may let somebody else decide, by number, where ``Reach.same_user``."""
+    column = ARCHITECTURES[machine or platform.machine()].column
+    calls = {**SAME_USER, **{name: JUDGED[name] for name in ("chmod", "fchmod", "fchmodat", "fchmodat2")}}
+    return {number: name for name, numbers in calls.items() if (number := numbers[column]) is not None}
 
 
 def _ranges(numbers: Iterable[int | None]) -> Iterator[tuple[int, int]]:

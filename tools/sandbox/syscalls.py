@@ -45,7 +45,7 @@ JUDGED: dict[str, Numbers] = {
     "openat": (257, 56), "openat2": (437, 437), "creat": (85, None), "mknod": (133, None), "mknodat": (259, 33),
     "fchmodat2": (452, 452), "prlimit64": (302, 261), "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
-    "setpriority": (141, 140), "utimensat": (280, 88),
+    "setpriority": (141, 140),
 }
 
 # Refused where a sandbox shares the machine's processes and files (see seccomp.Reach.neighbours): they tell of files or
@@ -53,11 +53,12 @@ JUDGED: dict[str, Numbers] = {
 NEIGHBOURS: dict[str, Numbers] = {
     "connect": (42, 203), "ioprio_set": (251, 30), "inotify_add_watch": (254, 27),
 }
-# Likewise, where those belong to the same user: owners, attributes and times of files by their paths.
+# Asked about, where those belong to the same user: owners, attributes and times of files.
 SAME_USER: dict[str, Numbers] = {
-    "chown": (92, None), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
-    "futimesat": (261, None), "setxattr": (188, 5), "lsetxattr": (189, 6), "removexattr": (197, 14),
-    "lremovexattr": (198, 15),
+    "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54), "utime": (132, None),
+    "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5),
+    "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
 }
 
 # Everything else that programs use. What is in none of these tables looks missing, as on an older kernel: calls newer
@@ -71,9 +72,9 @@ ALLOWED: dict[str, Numbers] = {
     "epoll_create": (213, None), "epoll_create1": (291, 20), "epoll_ctl": (233, 21), "epoll_pwait": (281, 22),
     "epoll_pwait2": (441, 441), "epoll_wait": (232, None), "eventfd": (284, None), "eventfd2": (290, 19),
     "execve": (59, 221), "execveat": (322, 281), "exit": (60, 93), "exit_group": (231, 94), "faccessat": (269, 48),
-    "faccessat2": (439, 439), "fadvise64": (221, 223), "fallocate": (285, 47), "fchdir": (81, 50), "fchown": (93, 55),
+    "faccessat2": (439, 439), "fadvise64": (221, 223), "fallocate": (285, 47), "fchdir": (81, 50),
     "fcntl": (72, 25), "fdatasync": (75, 83), "fgetxattr": (193, 10), "flistxattr": (196, 13), "flock": (73, 32),
-    "fork": (57, None), "fremovexattr": (199, 16), "fsetxattr": (190, 7), "fstat": (5, 80), "fstatfs": (138, 44),
+    "fork": (57, None), "fstat": (5, 80), "fstatfs": (138, 44),
     "fsync": (74, 82), "ftruncate": (77, 46), "futex": (202, 98), "futex_waitv": (449, 449),
     "get_mempolicy": (239, 236), "get_robust_list": (274, 100), "getcpu": (309, 168), "getcwd": (79, 17),
     "getdents": (78, None), "getdents64": (217, 61), "getegid": (108, 177), "geteuid": (107, 175),

@@ -20,11 +20,13 @@ ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC, ATTR_IDMAP = 0x1, 0x2, 0x4, 0
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every 64-bit architecture
 _OPEN_TREE_CLONE, _O_CLOEXEC = 1, 0o2000000
 _AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH, _MOVE_MOUNT_F_EMPTY_PATH = -100, 0x8000, 0x1000, 4
+_SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 4, 22, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _SECCOMP_MODE_FILTER = 2
+_SECCOMP_SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 1 << 3, 1 << 5
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
@@ -150,6 +152,23 @@ def give_up_capabilities() -> None:
 def filter_calls(program: bytes) -> None:
     """Install a seccomp filter, an array of ``struct sock_filter``."""
     code = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("=H6xQ", len(program) // 8, ctypes.addressof(code))
-    buffer = ctypes.create_string_buffer(fprog, len(fprog))
-    _check(_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(buffer)), "prctl seccomp")
+    fprog = _program(code)
+    _check(_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(fprog)), "prctl seccomp")
+
+
+def filter_and_listen(program: bytes) -> int:
+    """The same. A descriptor of the calls on which the filter lets somebody else decide; Linux 5.19."""
+    code = ctypes.create_string_buffer(program, len(program))
+    call = (_SYS_SECCOMP[_machine], _SECCOMP_SET_MODE_FILTER, _NEW_LISTENER | _WAIT_KILLABLE, _program(code))
+    return _check(_libc.syscall(*call), "seccomp")
+
+
+def _program(code: ctypes.Array[ctypes.c_char]) -> ctypes.Array[ctypes.c_char]:
+    """A ``struct sock_fprog``, valid as long as ``code`` is."""
+    fprog = struct.pack("=H6xQ", len(code) // 8, ctypes.addressof(code))
+    return ctypes.create_string_buffer(fprog, len(fprog))
+
+
+def set_times(path: str, times: bytes | None) -> None:
+    """Of last access and last change, as two ``struct timespec``; None for now."""
+    _check(_libc.utimensat(_AT_FDCWD, os.fsencode(path), times, 0), "utimensat")

@@ -8,8 +8,9 @@ import resource
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 from .children import reaped, wake_on_child
 
@@ -23,6 +24,7 @@ class Supervisor:
         interpreter: pidfd.
         pids: all processes inside.
         send: sends a signal to all of them, to none outside and not to this one.
+        also: what else to do, when these descriptors are readable.
     """
 
     def __init__(
@@ -31,25 +33,30 @@ class Supervisor:
         interpreter: int,
         pids: Callable[[], Iterable[int]],
         send: Callable[[signal.Signals], None],
+        also: Mapping[int, Callable[[], None]] = MappingProxyType({}),
     ) -> None:
         self.server = server
         self.interpreter = interpreter
         self.pids = pids
         self.send = send
+        self.also = also
 
     def run(self) -> None:
         """Until the interpreter or the server is gone."""
         woken = wake_on_child()
         poll = select.poll()
-        for fd in (self.server.fileno(), self.interpreter, woken):
+        for fd in (self.server.fileno(), self.interpreter, woken, *self.also):
             poll.register(fd, select.POLLIN)
         while True:
             reaped()  # also those that ended before
-            ready = [fd for fd, _ in poll.poll()]
+            ready = dict(poll.poll())
             if woken in ready:
                 os.read(woken, 4096)
             if self.interpreter in ready:
                 return
+            for fd, do in self.also.items():
+                if ready.get(fd, 0) & select.POLLIN:
+                    do()
             if self.server.fileno() in ready:
                 try:
                     word = self.server.recv(64)
