@@ -9,6 +9,7 @@ from typing import Literal
 Door = Literal["api", "mcp"]
 Verdict = Literal["ok", "error", "refused", "cancelled"]
 
+EXTERNAL = "(external)"  # stands for tools of external servers, whose names requests and strangers choose
 UNKNOWN = "(unknown)"  # stands for tools that there are not, whose names anybody can make up
 
 
@@ -20,6 +21,7 @@ class ToolCall:
         owner: who called. session: the id of the session that it worked in, a secret; empty where there was none.
         verdict: ``refused`` says that it was not made.
         arguments_size, output_size: characters.
+        external: the tool is an external server's.
     """
 
     door: Door
@@ -31,6 +33,7 @@ class ToolCall:
     arguments_size: int
     output_size: int
     seconds: float
+    external: bool = False
 
 
 OnCall = Callable[[ToolCall], None]

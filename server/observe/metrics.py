@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from ...engine import AsyncEngine, Request, TokenOutput
 from ..chat.transcript import Transcript
 from ..hands import Hands
-from .calls import ToolCall
+from .calls import EXTERNAL, ToolCall
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -106,9 +106,10 @@ class Metrics(Collector):
 
     def called(self, call: ToolCall) -> None:
         """A call of a hosted tool is over."""
-        self._calls[call.tool, call.verdict, call.door] += 1
+        tool = EXTERNAL if call.external else call.tool
+        self._calls[tool, call.verdict, call.door] += 1
         if call.verdict != "refused":
-            self._call_times[call.tool].add(call.seconds)
+            self._call_times[tool].add(call.seconds)
 
     def counts(self) -> tuple[int, int]:
         """Requests that run, and that wait for their first token."""

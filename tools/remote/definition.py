@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -44,7 +45,7 @@ class Definition:
     hints: Annotations
     says_read_only: bool = False
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Of all that a model or a person gets to see. Another one needs another approval."""
         text = json.dumps([self.name, self.description, self.parameters], sort_keys=True)

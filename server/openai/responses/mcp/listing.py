@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 
 CHANGED = -32050  # in the error of a call that was not made because its tool has changed
-_MOST = 512
+_MOST = 512  # tools of one listing
+_MOST_LISTINGS = 32  # of one server
 
 
 def listing(label: str, tools: Iterable[JsonObject], error: str | None = None) -> JsonObject:
@@ -69,15 +70,19 @@ def pinned(items: Sequence[Mapping[str, Any]], label: str) -> dict[str, Definiti
 
 
 def renewed(items: Sequence[Mapping[str, Any]], label: str, now: Mapping[str, Definition]) -> set[str]:
-    """The tools whose definition is ``now`` another one than before, and of which no call was approved since."""
+    """The tools whose definition is ``now`` another one than before, and of which no call was approved since.
+
+    Of a server that was listed all too often, every tool counts as another one.
+    """
     listings = _listings(items, label)
-    before = [_definitions(item) for _, item in listings]
+    before = [(place, _definitions(item)) for place, item in listings[-_MOST_LISTINGS:]]
     changed = {
         name
         for name, tool in now.items()
-        if any(name in older and older[name].fingerprint != tool.fingerprint for older in before)
+        if len(listings) > _MOST_LISTINGS
+        or any(name in older and older[name].fingerprint != tool.fingerprint for _, older in before)
     }
-    since = max((place for place, item in listings if _same(_definitions(item), now)), default=len(items))
+    since = max((place for place, older in before if _same(older, now)), default=len(items))
     return changed - _approved(items[since:], label)
 
 
