@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
@@ -81,12 +82,17 @@ class ContainerService:
             session = await self._hands.sessions.create(owner, ttl=60.0 * minutes)
         except WorkspaceError as error:
             raise no_workspace(error) from error
-        for file in files:
-            assert file is not None
-            await put(session, os.path.basename(file.filename), await self._state.files.content(file))
         now = time.time()
         container = StoredContainer(f"cntr_{secrets.token_hex(20)}", owner, name, session.id, minutes, now, now)
-        await self._state.containers.add(container)
+        try:
+            for file in files:
+                assert file is not None
+                await put(session, os.path.basename(file.filename), await self._state.files.content(file))
+            await self._state.containers.add(container)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.remove(container)
+            raise
         return container, session
 
     async def open(self, container_id: str, owner: str) -> tuple[StoredContainer, Session]:

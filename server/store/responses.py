@@ -17,6 +17,7 @@ from .schema import responses as table
 JsonObject = dict[str, Any]
 
 _LONGEST_CHAIN = 10_000
+_MOST_VARIABLES = 1000  # in one query; databases limit them
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,19 @@ class Responses:
     async def find_items(self, item_ids: Sequence[str], owner: str) -> dict[str, JsonObject]:
         """Those of the items that are part of an output, by their ids."""
         query = (
-            sa.select(table.c.output).distinct().join(output_items, output_items.c.response == table.c.id)
-            .where(output_items.c.id.in_(item_ids), table.c.owner == owner, ~table.c.deleted)
+            sa.select(table.c.id, table.c.output).join(output_items, output_items.c.response == table.c.id)
+            .where(table.c.owner == owner, ~table.c.deleted).distinct()
         )  # fmt: skip
-        outputs = await self._store.run(lambda connection: connection.execute(query).scalars().all())
-        items = {item["id"]: item for output in outputs for item in json.loads(output)}
-        return {item_id: items[item_id] for item_id in item_ids if item_id in items}
+        parts = [item_ids[at : at + _MOST_VARIABLES] for at in range(0, len(item_ids), _MOST_VARIABLES)]
+
+        def work(connection: sa.Connection) -> dict[str, JsonObject]:
+            outputs: dict[str, str] = {}
+            for part in parts:
+                outputs.update(tuple(row) for row in connection.execute(query.where(output_items.c.id.in_(part))))
+            items = {item["id"]: item for output in outputs.values() for item in json.loads(output)}
+            return {item_id: items[item_id] for item_id in item_ids if item_id in items}
+
+        return await self._store.run(work)
 
     async def history(self, response_id: str, owner: str) -> list[StoredResponse] | None:
         """The response and all that it continues, oldest first. None when there is no such response."""

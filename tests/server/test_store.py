@@ -89,6 +89,18 @@ def test_a_chain_is_read_back_oldest_first_and_by_its_owner_only(with_store):
     with_store(work)
 
 
+def test_items_are_found_by_however_many_ids(with_store):
+    async def work(store):
+        responses = Responses(store)
+        for name in ("a", "b"):
+            await responses.put(response(name))
+        found = await responses.find_items(["out-a", *map(str, range(300_000)), "out-b", "in-a"], "ada")
+        assert found == {"out-a": {"id": "out-a"}, "out-b": {"id": "out-b"}}
+        assert await responses.find_items(["out-a"], "bob") == {}
+
+    with_store(work)
+
+
 def test_what_is_deleted_is_removed_once_nothing_continues_it(with_store):
     async def work(store):
         responses, turns = Responses(store), Turns(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,10 @@ async def read_history(request: InputRequest, state: State, owner: str) -> Histo
 async def _resolved(items: list[JsonObject], state: State, owner: str) -> list[JsonObject]:
     """The items, with those that they refer to in the places of references. Raises :class:`ApiError`."""
     wanted = [item["id"] for item in items if item["type"] == "item_reference"]
+    twice = next((item_id for item_id, times in Counter(wanted).items() if times > 1), None)
+    if twice is not None:  # a small request could otherwise stand for one of any size
+        message = f"The item '{twice[:100]}' is referred to more than once. Refer to it once."
+        raise ApiError(message, code="invalid_value", param="input")
     found = await state.responses.find_items(wanted, owner) if wanted else {}
     missing = next((item_id for item_id in wanted if item_id not in found), None)
     if missing is not None:

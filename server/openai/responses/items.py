@@ -166,7 +166,8 @@ class _Builder:
         item, call_id = self._whole(item)
         name, arguments, _ = _worked(item, self._named)
         self._call(item, call_id, name, arguments)
-        self.approvals.ask(item, call_id, name)
+        call = ApprovedCall(call_id, *_texts(item, "server_label", "name", "arguments"))
+        self.approvals.ask(item["id"], call, name)
 
     def _whole(self, item: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
         """The item of a call with its private keys, and the call's id."""
@@ -208,9 +209,9 @@ def _worked(item: Mapping[str, Any], named: Named) -> tuple[str, str, str]:
         logs = [output["logs"] for output in item.get("outputs") or () if output.get("type") == "logs"]
         return "python", json.dumps({"code": item.get("code") or ""}), "\n".join(logs) or "(the output was not kept)"
     if kind in ("mcp_call", "mcp_approval_request"):
+        label, tool, arguments = _texts(item, "server_label", "name", "arguments")
         output = item.get("output") or item.get("error") or ""
-        name = named(item["server_label"], item["name"])
-        return name, item["arguments"], output if isinstance(output, str) else json.dumps(output)
+        return named(label, tool), arguments, output if isinstance(output, str) else json.dumps(output)
     if kind == "tool_search_call":
         return "search_tools", json.dumps(item.get("arguments") or {}), "(the result was not kept)"
     action = item.get("action") or {}
@@ -222,6 +223,14 @@ def _worked(item: Mapping[str, Any], named: Named) -> tuple[str, str, str]:
         case _:
             name, arguments = "search", {"query": action.get("query") or ""}
     return name, json.dumps(arguments), "(the result was not kept)"
+
+
+def _texts(item: Mapping[str, Any], *keys: str) -> list[str]:
+    """The strings under ``keys``. Raises KeyError and TypeError."""
+    for key in keys:
+        if not isinstance(item[key], str):
+            raise TypeError(f"{key} must be a string")
+    return [item[key] for key in keys]
 
 
 def _action(action: Mapping[str, Any]) -> JsonObject:

@@ -29,9 +29,8 @@ class ApprovedCall:
 
 @dataclass
 class _Asked:
-    call_id: str
+    call: ApprovedCall
     name: str  # as the model calls it
-    item: Mapping[str, Any]
     approved: bool = False  # and by the request itself, so that it is to run
     output: str | None = None
 
@@ -52,9 +51,9 @@ class Approvals:
         """There are answers of which no message tells yet."""
         return any(asked.approved or asked.output is not None for asked in self._asked.values())
 
-    def ask(self, item: Mapping[str, Any], call_id: str, name: str) -> None:
-        """An ``mcp_approval_request``; ``name`` is what the model calls the tool."""
-        self._asked[item["id"]] = _Asked(call_id, name, item)
+    def ask(self, identity: str, call: ApprovedCall, name: str) -> None:
+        """An ``mcp_approval_request`` with this id; ``name`` is what the model calls the tool."""
+        self._asked[identity] = _Asked(call, name)
 
     def answer(self, item: Mapping[str, Any], *, new: bool) -> None:
         """An ``mcp_approval_response``; ``new`` says that it comes with the request. Raises ValueError."""
@@ -86,9 +85,9 @@ class Approvals:
         messages: list[JsonObject] = []
         for asked in self._asked.values():
             if asked.approved:
-                label, name, arguments = (asked.item[key] for key in ("server_label", "name", "arguments"))
-                self.approved.append(ApprovedCall(asked.call_id, label, name, arguments))
+                self.approved.append(asked.call)
             output = "" if asked.approved else asked.output or _UNANSWERED
-            messages.append({"role": "tool", "tool_call_id": asked.call_id, "name": asked.name, "content": output})
+            call_id = asked.call.call_id
+            messages.append({"role": "tool", "tool_call_id": call_id, "name": asked.name, "content": output})
         self._asked = {}
         return messages

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from .....tools.egress.errors import Refused
 from .....tools.egress.target import Target
@@ -121,9 +122,12 @@ def read_wanted(tool: JsonObject, place: str, operators: Collection[str]) -> Wan
 
 def redacted(url: str) -> str:
     """A server's URL as it may be stored and shown: paths and queries of some are secrets."""
-    origin, slash, path = url.partition("://")[2].partition("/")
-    scheme = url.partition("://")[0]
-    return f"{scheme}://{origin.rpartition('@')[2]}" + (f"{slash}<redacted>" if path else "")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "<redacted>"
+    hidden = parts.path.strip("/") or parts.query or parts.fragment
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" + ("/<redacted>" if hidden else "")
 
 
 def _place(
