@@ -225,11 +225,11 @@ class Loop:
         outputs = await dispatch(
             allowed, self._tools, self._context, max_output=self.readable, emit=emit, longest=longest
         )  # fmt: skip
-        outputs += [_USED_UP] * len(refused)
+        outputs += [USED_UP] * len(refused)
         return [
             {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": output}
             for call, output in zip(calls, outputs, strict=True)
         ]
 
 
-_USED_UP = "Error: no more tool calls are allowed here. Answer with what you have."
+USED_UP = "Error: no more tool calls are allowed here. Answer with what you have."

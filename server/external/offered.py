@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...tools import Tool, ToolError
 from ...tools.interaction import Ask
-from ...tools.remote.names import SEPARATOR
+from ...tools.remote.names import label_of
 from ..agent.approval import approval_by, approved
 from ..agent.hosted_tools import NotOffered
 from ..chat.schema_check import SchemaError, check_object_schema
@@ -43,7 +43,7 @@ class Listed:
 
 def split(names: Iterable[str], own: Collection[str], external: External) -> tuple[list[str], list[str]]:
     """The names that ask for tools of this server, and those that ask for external ones; ``own`` are never external."""
-    asks = [(name, name not in own and _label(name) in (EVERY, *external.labels)) for name in names]
+    asks = [(name, name not in own and label_of(name) in (EVERY, *external.labels)) for name in names]
     return [name for name, is_external in asks if not is_external], [name for name, is_external in asks if is_external]
 
 
@@ -54,7 +54,7 @@ async def unattended(names: Sequence[str], external: External, listed: Listed) -
     """
     chosen: dict[str, RemoteTool] = {}
     for label in external.labels:
-        wanted = [name for name in names if name == EVERY or _label(name) == label]
+        wanted = [name for name in names if name == EVERY or label_of(name) == label]
         if not wanted:
             continue
         try:
@@ -106,7 +106,3 @@ def _found(name: str, label: str, there: Mapping[str, tuple[RemoteTool, bool]]) 
             "The operator can allow it with autoApprove in mcp.json, or all with --mcp-approval never."
         )
     return allowed
-
-
-def _label(name: str) -> str:
-    return name.partition(SEPARATOR)[0]

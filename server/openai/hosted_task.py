@@ -11,18 +11,19 @@ from typing import Any, Self
 import anyio
 
 from ...tools import Registry, Session, Tool, ToolContext, UnknownSession, WorkspaceError
+from ...tools.remote.names import label_of
 from ...tools.remote.search import deferred
 from ..agent.dispatch import Emit, dispatch
 from ..agent.events import Call, CallBegun, CallFinished, CallStarted, CallWritten, Event, StepStarted
 from ..agent.hosted_tools import GROUPS, NotOffered, select
-from ..agent.loop import Loop
+from ..agent.loop import USED_UP, Loop
 from ..agent.plan import Limits, Plan
 from ..chat.conversation import Conversation
 from ..external.external import External
 from ..external.offered import Listed, split, unattended
 from ..hands import Hands
 from ..http.caller import Caller
-from ..observe.calls import ToolCall
+from ..observe.calls import UNKNOWN, ToolCall
 from ..served import ServedModel
 from .errors import ApiError, no_workspace
 from .prepare import Prepared, prepare
@@ -36,20 +37,16 @@ class Lent:
     """External tools of one request, and what must be approved.
 
     Args:
-        tools: those of external servers. Where their definitions are long, they go behind a search.
-        deferred: names of those that go there in any case.
+        tools: those of external servers.
+        shown: what the model is told of: the same, or what searches and calls those that it is not told of.
         held: whether a call must be approved before it runs; it then ends the turn.
         approved: calls of an earlier turn that may run now. In the chat's messages they have results that are empty.
     """
 
     tools: Sequence[Tool] = ()
-    deferred: frozenset[str] = frozenset()
+    shown: Sequence[Tool] = ()
     held: Callable[[Call], bool] = lambda call: False
     approved: Sequence[Call] = ()
-
-    def shown(self, context: int) -> list[Tool]:
-        """What the model is told of, in a context of so many tokens."""
-        return deferred(self.tools, context, lambda tool: tool.spec.name in self.deferred)
 
 
 @dataclass
@@ -58,7 +55,7 @@ class HostedTask:
 
     Args:
         loop: what works on ``conversation`` with ``tools``.
-        lent: external tools.
+        lent: external tools. limits: of all calls, those that were approved among them.
         new_session: nobody has named the session before. passing: nobody will name it again.
         resume: makes the loop that works on when calls that were approved are done, of their results by the calls' ids.
 
@@ -74,6 +71,7 @@ class HostedTask:
     new_session: bool
     passing: bool
     lent: Lent
+    limits: Limits
     resume: Callable[[Mapping[str, str]], Awaitable[tuple[Loop, Conversation]]]
     used: bool = field(default=False, init=False)
 
@@ -102,24 +100,29 @@ class HostedTask:
                 await self.hands.sessions.close(self.session.id, self.session.owner)
 
     def _note(self, event: CallFinished, session: Session) -> None:
-        if self.hands.on_call is not None:
-            call = ToolCall(
-                "api", session.owner, session.id, event.tool, event.id, "error" if event.is_error else "ok",
-                len(event.arguments), len(event.output), event.seconds,
-            )  # fmt: skip
-            self.hands.on_call(call)
+        if self.hands.on_call is None:
+            return
+        external = any(tool.spec.name == event.tool for tool in self.lent.tools)
+        name = event.tool if external or event.tool in self.tools.tools else UNKNOWN
+        call = ToolCall(
+            "api", session.owner, session.id, name, event.id, "error" if event.is_error else "ok",
+            len(event.arguments), len(event.output), event.seconds, external,
+        )  # fmt: skip
+        self.hands.on_call(call)
 
     async def _approved(self, emit: Emit) -> dict[str, str]:
         """The outputs of the calls that were approved, by their ids. They belong to no turn of this task."""
         await emit(StepStarted(0, secrets.token_hex(11)))
-        calls = self.lent.approved
+        most = self.limits.max_tool_calls
+        calls, refused = self.lent.approved[:most], self.lent.approved[most:]
         for call in calls:
             await emit(CallBegun(call.id, call.name))
             await emit(CallWritten(call.id, call.name, call.arguments))
         assert self.session is not None
         tools = Registry({**Registry.of(self.lent.tools).tools, **self.tools.tools})
         outputs = await dispatch(calls, tools, ToolContext(self.session), max_output=self.loop.readable, emit=emit)
-        return {call.id: output for call, output in zip(calls, outputs, strict=True)}
+        made = {call.id: output for call, output in zip(calls, outputs, strict=True)}
+        return {**made, **{call.id: USED_UP for call in refused}}
 
 
 async def begin(
@@ -141,7 +144,7 @@ async def begin(
     model, info = served.now()
     session = await _session(chat.session_id, hands, caller) if chat.session_id is not None else None
     own, lent, listed = await _chosen(chat, served, hands, external, session, lent)
-    tools = Registry.of([*own.tools.values(), *lent.shown(info.max_model_len)])
+    tools = Registry.of([*own.tools.values(), *lent.shown])
     defined = [tool.custom or tool.function for tool in chat.tools or ()]
     foreign = frozenset(definition.name for definition in defined if definition is not None)
     for name in foreign.intersection(tools.tools):
@@ -154,20 +157,23 @@ async def begin(
         session.keep(Listed, lambda: listed)
     context = ToolContext(session) if session is not None else None
 
-    def work(prepared: Prepared) -> Loop:
+    limits = _limits(chat)
+
+    def work(prepared: Prepared, made: int = 0) -> Loop:
+        left = replace(limits, max_tool_calls=max(0, limits.max_tool_calls - made))
         return Loop(
             served.engine, model, info, prepared.conversation, _plan(both, prepared), tools, context,
-            limits=_limits(chat), foreign=foreign, held=lent.held,
+            limits=left, foreign=foreign, held=lent.held,
         )  # fmt: skip
 
     async def resume(outputs: Mapping[str, str]) -> tuple[Loop, Conversation]:
         messages = [_with_output(message, outputs) for message in both.messages]
         again = await prepare(both.model_copy(update={"messages": messages}), served, caller.name, stored=stored)
-        return work(again), again.conversation
+        return work(again, len(outputs)), again.conversation
 
     return HostedTask(
         work(prepared), prepared.conversation, tools, session, hands, chat.session_id is None,
-        not chat.hosted_tools, lent, resume,
+        not chat.hosted_tools, lent, limits, resume,
     )  # fmt: skip
 
 
@@ -189,7 +195,11 @@ async def _chosen(
         own, others = split(wanted, {*GROUPS, "all", *offer.registry.tools}, external)
         chosen = select(own, offer, served.config.model)
         if lent is None and others:
-            lent = Lent(await unattended(others, external, listed), external.deferred)
+            there = await unattended(others, external, listed)
+            _, info = served.now()
+            lent = Lent(
+                there, deferred(there, info.max_model_len, lambda tool: label_of(tool.spec.name) in external.deferred)
+            )
     except NotOffered as error:
         raise ApiError(str(error), code="invalid_value", param="hosted_tools") from error
     return chosen, lent or Lent(), listed

@@ -23,11 +23,12 @@ TRUSTED = ServerConfig(
     "trusted", (sys.executable, str(TRICKY)), approved=frozenset({"*"}),
     allowed=frozenset({"add", "rename", "steps", "crash"}),
 )  # fmt: skip
+HIDDEN = replace(TRUSTED, label="hidden", defer=True)
 ASKING = replace(TRUSTED, label="asking", approved=frozenset({"add"}))
 BROKEN = ServerConfig("broken", ("/no/such/program",))
 
 
-def call(name, **arguments):
+def call(name, /, **arguments):
     return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
 
 
@@ -36,7 +37,7 @@ def external(model_folder, make_engine, make_server):
     engine = make_engine(model_folder, lambda request: "hello")
     config = Config(
         engine=EngineConfig(model=str(model_folder)), served_model_name=("m",),
-        external=ExternalConfig((TRUSTED, ASKING, BROKEN)),
+        external=ExternalConfig((TRUSTED, ASKING, HIDDEN, BROKEN)),
     )  # fmt: skip
     with make_server(config, engine) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
         yield engine, client
@@ -74,6 +75,13 @@ def test_one_tool_or_all_of_them_beside_our_own(external):
     assert [shown.index(name) for name in names] == sorted(shown.index(name) for name in names)
     ask(external, ["hi"], "all")
     assert "trusted__" not in prompt(external)
+
+
+def test_tools_that_the_operator_defers_go_behind_a_search(external):
+    answer = ask(external, [call("call_tool", name="hidden__add", arguments={"a": 1, "b": 1}), "2."], "hidden")
+    assert answer.choices[0].message.steps[0]["output"].endswith("2")
+    assert '"search_tools"' in prompt(external)
+    assert '"hidden__add"' not in prompt(external).partition("<tool_call>")[0]
 
 
 def test_what_needs_approval_is_not_offered_where_nobody_can_be_asked(external):

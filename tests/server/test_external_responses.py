@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import agents
+import httpx
 import openai
 import pytest
 from agenthost.engine import EngineConfig
 from agenthost.server.config import ServerConfig as Config
 from agenthost.server.external.config import ExternalConfig
+from agenthost.server.openai.responses.mcp.listing import pinned, renewed
+from agenthost.server.openai.responses.mcp.wanted import redacted
 from agenthost.tools.remote import ServerConfig
 
 TRICKY = Path(__file__).parents[1] / "tools" / "servers" / "tricky.py"
@@ -271,6 +274,86 @@ def test_the_operators_servers_by_their_label_and_under_the_operators_policy(mod
     assert kinds(response) == ["mcp_list_tools", "mcp_call", "mcp_approval_request"]
     careful = model.create(call("shop__add", a=1, b=1), tools=[{**shop, "require_approval": "always"}])
     assert kinds(careful) == ["mcp_list_tools", "mcp_approval_request"]
+
+
+@pytest.mark.parametrize("name", [None, "add"])
+def test_a_call_that_goes_by_way_of_the_search_can_be_forced(model, tool, name):
+    choice = {"type": "mcp", "server_label": "tricky", **({} if name is None else {"name": name})}
+    search = call("search_tools", query="add")
+    model.create(search, "ok", tools=[{**tool, "defer_loading": True}], tool_choice=choice)
+    forced = str(model.engine.requests[0].sampling.grammar)
+    assert "search_tools" in forced
+    assert "call_tool" in forced
+
+
+def listed(label, *names, schema=None):
+    tools = [{"name": name, "input_schema": schema or {"type": "object"}} for name in names]
+    return {"type": "mcp_list_tools", "server_label": label, "tools": tools}
+
+
+def asked(**more):
+    return {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "tricky", "name": "add",
+            "arguments": "{}", **more}  # fmt: skip
+
+
+GO = {"role": "user", "content": "go"}
+YES = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
+
+
+def test_labels_that_make_the_same_name_are_told_apart(model, tool):
+    tools = [{**tool, "server_label": label} for label in ("a", "a__b")]
+    model.create("hi", input=[listed("a", "b__c"), listed("a__b", "c"), GO], tools=tools)
+    assert model.prompt().count('"name": "a__b__c') == 2
+
+
+@pytest.mark.parametrize("wrong", [{"arguments": {"a": 1}}, {"name": 5}, {"server_label": 5}, {"name": None}])
+def test_malformed_requests_for_approval_are_refused(model, tool, wrong):
+    with pytest.raises(openai.BadRequestError, match="must be a string"):
+        model.create("x", input=[GO, asked(**wrong), YES], tools=[tool])
+
+
+def test_a_request_for_approval_that_comes_back_without_its_keys_is_refused(model, tool):
+    hidden = {**tool, "defer_loading": True}
+    request = model.create(call("call_tool", name="tricky__add", arguments={}), tools=[hidden]).output[-1]
+    short = {"type": "mcp_approval_request", "id": request.id}
+    with pytest.raises(openai.BadRequestError, match="incomplete"):
+        model.create("x", input=[GO, short, answered(request, approve=True)], tools=[hidden])
+
+
+def test_approved_calls_count_among_all_calls(model, tool):
+    requests = [asked(id=f"mcpr_{number}", arguments='{"a": 1, "b": 1}') for number in range(3)]
+    answers = [{**YES, "approval_request_id": request["id"]} for request in requests]
+    third = call("tricky__add", a=1, b=1)
+    made = model.create(
+        third, "ok", input=[GO, *requests, *answers], tools=[{**tool, "require_approval": "never"}], max_tool_calls=2
+    )
+    assert [item.status for item in made.output if item.type == "mcp_call"] == ["completed"] * 2 + ["incomplete"]
+    assert model.prompt().count("no more tool calls are allowed here") == 2
+
+
+def test_a_server_that_was_listed_all_too_often_is_asked_about_and_takes_no_time():
+    items = [*[listed("tricky", "q")] * 3_000, listed("tricky", *map(str, range(300)))]
+    now = pinned(items, "tricky")
+    assert now is not None
+    begun = time.thread_time()
+    assert renewed(items, "tricky", now) == set(now)
+    assert time.thread_time() - begun < 1
+    assert renewed(items[-9:], "tricky", now) == set()
+
+
+def test_metrics_do_not_grow_with_the_names_that_clients_and_models_choose(model, tool):
+    never = {**tool, "server_label": "mine", "require_approval": "never"}
+    model.create(call("mine__add", a=1, b=1), call("zz_made_up"), "ok", tools=[never])
+    metrics = httpx.get(str(model.client.base_url).replace("/v1/", "/metrics")).text
+    assert 'tool="(external)"' in metrics
+    assert 'tool="(unknown)"' in metrics
+    assert "zz_made_up" not in metrics
+    assert "mine__" not in metrics
+
+
+@pytest.mark.parametrize("url", ["https://h?key=SECRET", "https://h#SECRET", "https://SECRET@h", "https://h/SECRET"])
+def test_what_may_be_secret_in_a_url_is_not_shown(url):
+    assert redacted(url).removesuffix("/<redacted>") == "https://h"
 
 
 def test_a_call_can_be_forced(model, tool):

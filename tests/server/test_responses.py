@@ -196,6 +196,19 @@ def test_the_connectors_calls_are_asked_for_like_those_of_any_server(scripted):
     assert read.output == "hi"
 
 
+def test_a_request_that_is_refused_leaves_no_container(scripted, client, tmp_path):
+    def containers():
+        return client.containers.list(limit=100).data
+
+    before = containers()
+    with pytest.raises(openai.BadRequestError, match="maximum context length"):
+        client.responses.create(model="m", input="x" * 5000, tools=[CODE])
+    file = client.files.create(file=("..", b"x"), purpose="user_data")
+    with pytest.raises(openai.BadRequestError, match="cannot be put"):
+        client.containers.create(name="c", file_ids=[file.id])
+    assert containers() == before
+
+
 def test_custom_tools_take_text(scripted, client):
     scripted.says(call("run", input='say "hi"\n'), "ok")
     tool = {"type": "custom", "name": "run", "description": "Runs a script."}
@@ -418,6 +431,11 @@ def test_only_background_work_can_be_cancelled(scripted, client):
         ({"input": "x", "tool_choice": {"type": "function", "name": "nope"}, "tools": [WEATHER]}, "names no tool"),
         ({"input": "x", "tools": [{"type": "mcp", "server_label": "x", "connector_id": "x"}]}, "no connector"),
         ({"input": "x", "tools": [{**CODE, "container": {"type": "auto", "file_ids": ["?"]}}]}, "not found"),
+        ({"input": "x", "tools": [{**CODE, "container": {"type": "auto", "file_ids": 3}}]}, "file_ids are a list"),
+        ({"input": "x", "tools": [{**CODE, "container": {"type": "auto", "file_ids": [3]}}]}, "file_ids are a list"),
+        ({"input": "x", "tool_choice": {"type": "allowed_tools", "tools": ["x"]}}, "list of objects"),
+        ({"input": "x", "tool_choice": {"type": "allowed_tools", "tools": 3}}, "list of objects"),
+        ({"input": [{"type": "item_reference", "id": "x"}] * 2}, "more than once"),
     ],
 )  # fmt: skip
 def test_bad_requests_are_told_what_is_wrong(client, wanted, says):

@@ -60,6 +60,8 @@ def test_the_ecosystems_format_is_read(tmp_path):
         ({"mcpServers": {"a": {"type": "sse", "url": "http://x"}}}, "SSE transport is out of use"),
         ({"mcpServers": {"a": {"type": "websocket", "url": "http://x"}}}, "expected 'stdio' or 'http'"),
         ({"mcpServers": {"a": {"command": "x", "env": {"A": "${NOT_SET}"}}}}, "NOT_SET is not set"),
+        ({"mcpServers": {"a__b": {"command": "x"}}}, "single '_'"),
+        ({"mcpServers": {"a_": {"command": "x"}}}, "does not end with '_'"),
         ({"mcpServers": {"a": {"command": "x", "timeoutSeconds": -1}}}, "timeoutSeconds is -1"),
     ],
 )
@@ -79,6 +81,17 @@ def test_aliases_fit_every_api_and_never_collide():
         len(name) <= 64 and name.isascii() and name.replace("-", "_").replace("_", "a").isalnum() for name in names
     )
     assert [aliases.add(*original) for original in originals] == names
+
+
+def test_aliases_do_not_collide_whatever_labels_and_names_hold():
+    aliases = Aliases()
+    one = aliases.add("a", "b__c")
+    two = aliases.add("a__b", "c")
+    taken = Aliases()
+    copy = taken.add("a", two.removeprefix("a__"))  # as the second one is called there
+    names = [copy, *(taken.add(*original) for original in (("a", "b__c"), ("a__b", "c")))]
+    assert (one, copy) == ("a__b__c", two)
+    assert len({*names}) == 3
 
 
 def tool(**more):

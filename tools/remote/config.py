@@ -14,7 +14,8 @@ from ..errors import RemoteConfigError
 
 JsonObject = dict[str, Any]
 
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+# The label ends at the first "__" of its tools' names.
+_LABEL = re.compile(r"(?!.*__)[A-Za-z0-9]([A-Za-z0-9_-]{0,30}[A-Za-z0-9-])?")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -105,7 +106,10 @@ def read_config(file: Path, environment: Mapping[str, str]) -> list[ServerConfig
 
 def _server(label: str, given: object, environment: Mapping[str, str]) -> ServerConfig | None:
     if not _LABEL.fullmatch(label):
-        raise RemoteConfigError("a label has 1 to 32 letters, digits, '-' and '_', and begins with a letter or digit")
+        raise RemoteConfigError(
+            "a label has 1 to 32 letters, digits, '-' and single '_', begins with a letter or digit, and does not end "
+            "with '_'"
+        )
     if not isinstance(given, dict):
         raise RemoteConfigError("expected an object")
     if given.get("disabled") is True or given.get("enabled") is False:

@@ -21,12 +21,16 @@ class Aliases:
         """The alias of a server's tool; the same one each time."""
         plain = f"{label}{SEPARATOR}{_OTHER.sub('_', tool)}"
         alias = plain if len(plain) <= _LONGEST else _shortened(plain, label, tool)
-        if self._originals.get(alias, (label, tool)) != (label, tool):
-            alias = _shortened(plain, label, tool)
-        self._originals[alias] = (label, tool)
+        while self._originals.setdefault(alias, (label, tool)) != (label, tool):
+            alias = _shortened(alias, label, tool)  # one of those that share a name keeps it
         return alias
 
 
+def label_of(alias: str) -> str:
+    """The server's label in an alias, as far as labels are ours: those in a configuration hold no separator."""
+    return alias.partition(SEPARATOR)[0]
+
+
 def _shortened(plain: str, label: str, tool: str) -> str:
-    digest = hashlib.sha256(f"{label}\0{tool}".encode()).hexdigest()[:_DIGITS]
+    digest = hashlib.sha256(f"{plain}\0{label}\0{tool}".encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
     return f"{plain[: _LONGEST - _DIGITS - 1]}_{digest}"

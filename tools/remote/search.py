@@ -48,7 +48,8 @@ def deferred(tools: Sequence[Tool], context: int, always: Callable[[Tool], bool]
     shown = [tool for tool in tools if not always(tool)]
     if sum(len(json.dumps(tool.spec.function())) for tool in shown) > most:
         shown = []
-    hidden = [tool for tool in tools if tool not in shown]
+    names = {tool.spec.name for tool in shown}
+    hidden = [tool for tool in tools if tool.spec.name not in names]
     if not hidden:
         return shown
     registry = Registry.of(hidden)

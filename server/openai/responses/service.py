@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
 from ....tools import Session
+from ....tools.remote.search import deferred
 from ...external.external import External
 from ...hands import Hands
 from ...http.caller import Caller
@@ -101,9 +102,15 @@ class ResponseService:
         if tools.hosted:
             container, session, fresh = await self._container(tools, history, caller)
             chat = chat.model_copy(update={"hosted_tools": tools.hosted, "session_id": session.id})
-        task = await begin(
-            chat, self._served, self._hands, self._external, caller, stored=_continues(request), lent=lent
-        )
+        try:
+            task = await begin(
+                chat, self._served, self._hands, self._external, caller, stored=_continues(request), lent=lent
+            )
+        except BaseException:
+            if fresh is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._containers.remove(fresh)
+            raise
         body = new_body(request, body_id, name, defaults=model.defaults)
         kept = request.store is not False
         return Run(
@@ -132,9 +139,8 @@ class ResponseService:
         tools = read_tools(request.tools or (), offer, self._served.config.model, self._external.labels)
         read = self._read(history, tools, caller)
         lent, _ = await self._lend(tools, history, read, caller)
-        _, info = self._served.now()
         own = [tool for name, tool in offer.registry.tools.items() if name in tools.hosted]
-        hosted = [tool.spec.function() for tool in (*own, *lent.shown(info.max_model_len))]
+        hosted = [tool.spec.function() for tool in (*own, *lent.shown)]
         return self._chat(request, read.messages, tools, [*hosted, *tools.definitions]), history
 
     async def start(self, run: Run) -> None:
@@ -218,8 +224,11 @@ class ResponseService:
         lending = await lend(tools.servers, history.items, self._external, caller.name)
         tools.faces = {**lending.faces, **tools.faces}
         tools.labels |= lending.labels
+        _, info = self._served.now()
+        shown = deferred(lending.tools, info.max_model_len, lambda tool: tool.spec.name in lending.deferred)
+        tools.hidden = frozenset(tool.spec.name for tool in lending.tools) - {tool.spec.name for tool in shown}
         approved = [tools.approved(call) for call in read.approved]
-        return Lent(lending.tools, lending.deferred, tools.held, approved), lending.listings
+        return Lent(lending.tools, shown, tools.held, approved), lending.listings
 
     @staticmethod
     def _chat(
@@ -274,8 +283,7 @@ class ResponseService:
                 except ApiError:
                     break
                 return container.id, session, None
-        files = wanted.get("file_ids") if isinstance(wanted, dict) else None
-        container, session = await self._containers.create(caller.name, file_ids=files or ())
+        container, session = await self._containers.create(caller.name, file_ids=wanted or ())
         return container.id, session, container
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ....tools import Offer
 from ....tools.remote.names import Aliases
+from ....tools.remote.search import CALL, SEARCH
 from ...agent.events import Call
 from ...agent.hosted_tools import NotOffered, group_of, select
 from ...json_values import loads_object
@@ -74,8 +75,8 @@ class RequestTools:
         definitions: the client's tools, as chat completions take them.
         hosted: names of the tools that run here.
         labels: tools of each server of type ``mcp``, by its label.
-        servers: external ones, whose tools are still to be found.
-        container: what ``code_interpreter`` or a connector says about its container.
+        servers: external ones, whose tools are still to be found. hidden: those of their tools that go behind a search.
+        container: what ``code_interpreter`` or a connector says about its container: its id, or files for a new one.
     """
 
     faces: dict[str, Face] = field(default_factory=dict)
@@ -83,11 +84,18 @@ class RequestTools:
     hosted: list[str] = field(default_factory=list)
     labels: dict[str, list[str]] = field(default_factory=dict)
     servers: list[Wanted] = field(default_factory=list)
-    container: str | JsonObject | None = None
+    hidden: frozenset[str] = frozenset()
+    container: str | list[str] | None = None
 
     def named(self, label: str, tool: str) -> str:
         """What the model calls a tool of a server."""
         return Aliases().add(label, tool) if any(server.label == label for server in self.servers) else tool
+
+    def shown(self, names: Iterable[str]) -> list[str]:
+        """``names`` as far as the model is told of them. The others it finds and calls by way of two tools."""
+        names = list(names)
+        shown = [name for name in names if name not in self.hidden]
+        return shown if len(shown) == len(names) else [*shown, SEARCH.name, CALL.name]
 
     def held(self, call: Call) -> bool:
         """Whether a call must be approved before it runs, also where it goes by way of the search for tools."""
@@ -130,7 +138,7 @@ def read_tools(tools: Sequence[JsonObject], offer: Offer, model: str, operators:
             _add(read, {"name": kind}, kind, {"name": kind, "description": description, "parameters": schema}, place)
         elif kind == _CODE:
             _host(read, ["python"], Face("code_interpreter"), offer, model, place)
-            read.container = tool.get("container") or read.container
+            read.container = _container(tool, place) or read.container
         elif kind in _SEARCH and tool.get("external_web_access") is False:
             pass  # wants an index of the web; there is none
         elif kind in _SEARCH:
@@ -157,9 +165,13 @@ def chat_choice(choice: str | JsonObject | None, tools: RequestTools) -> str | J
         return choice
     kind = choice.get("type")
     if kind == "allowed_tools":
-        names = [name for tool in choice.get("tools") or () for name in _named(tool, tools)]
+        allowed = choice.get("tools") or []
+        if not isinstance(allowed, list) or not all(isinstance(tool, dict) for tool in allowed):
+            message = "Invalid 'tool_choice.tools': expected a list of objects."
+            raise ApiError(message, code="invalid_value", param="tool_choice")
+        names = tools.shown(name for tool in allowed for name in _named(tool, tools))
         return _allowed(names, str(choice.get("mode") or "auto"))
-    names = _named(choice, tools)
+    names = tools.shown(_named(choice, tools))
     if not names:
         raise ApiError(
             f"tool_choice {json.dumps(choice)[:200]} names no tool of this request.", code="invalid_value",
@@ -247,7 +259,19 @@ def _connector(read: RequestTools, tool: JsonObject, label: str, offer: Offer, m
         kind: Kind = "mcp_held" if policy.asks(name, read_only=hints[name]) else "mcp"
         _host(read, [name], Face(kind, label, name), offer, model, place)
     read.labels[label] = names
-    read.container = read.container or tool.get("container")
+    read.container = read.container or _container(tool, place)
+
+
+def _container(tool: JsonObject, place: str) -> str | list[str] | None:
+    """See :class:`RequestTools`. Raises :class:`ApiError`."""
+    given = tool.get("container")
+    if given is None or isinstance(given, str):
+        return given
+    files = given.get("file_ids") or [] if isinstance(given, dict) else None
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        message = f"Invalid '{place}.container': expected an id, or an object whose file_ids are a list of ids."
+        raise ApiError(message, code="invalid_value", param=f"{place}.container")
+    return files
 
 
 def _has_files(offer: Offer) -> bool:

@@ -10,6 +10,7 @@ import anyio
 
 from .....tools import Tool, ToolError
 from .....tools.remote.names import Aliases
+from .....tools.remote.search import CALL, SEARCH
 from ....external.external import External
 from ....external.offered import usable
 from ..tools import Face
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from .....tools.remote.definition import Definition
 
 JsonObject = dict[str, Any]
-
-_SEARCH, _CALL = "search_tools", "call_tool"
 
 
 @dataclass
@@ -44,9 +43,11 @@ class Lending:
 
 @dataclass
 class _Server:
-    """What is known of one server: its tools, and which of them the client must approve."""
+    """What is known of one server: how to reach it, its tools, and which of them the client must approve."""
 
     wanted: Wanted
+    connection: RemoteServer | PooledServer | None = None
+    definitions: Mapping[str, Definition] = field(default_factory=dict)
     tools: list[PinnedTool] = field(default_factory=list)
     asking: set[str] = field(default_factory=set)
     listed: JsonObject | None = None
@@ -69,6 +70,9 @@ async def lend(
     async with anyio.create_task_group() as group:
         for server in servers:
             group.start_soon(_read, server, items, external, owner)
+    aliases = Aliases()
+    for server in servers:
+        _pin(server, aliases, external)
     asking = {tool.spec.name for server in servers for tool in server.tools if tool.definition.name in server.asking}
     tools = [tool for server in servers for tool in server.tools]
     faces = {
@@ -78,7 +82,7 @@ async def lend(
     return Lending(
         tools,
         frozenset(tool.spec.name for server in servers if server.wanted.deferred for tool in server.tools),
-        {**faces, _SEARCH: Face("tool_search"), _CALL: Face("mcp_deferred", inner=faces)} if tools else {},
+        {**faces, SEARCH.name: Face("tool_search"), CALL.name: Face("mcp_deferred", inner=faces)} if tools else {},
         {server.wanted.label: [tool.spec.name for tool in server.tools] for server in servers},
         [server.listed for server in servers if server.listed is not None],
     )
@@ -87,7 +91,7 @@ async def lend(
 async def _read(server: _Server, items: Sequence[Mapping[str, Any]], external: External, owner: str) -> None:
     wanted = server.wanted
     try:
-        connection = await _connection(wanted, external, owner)
+        connection = server.connection = await _connection(wanted, external, owner)
         definitions = pinned(items, wanted.label)
         if definitions is None:
             await connection.reach()
@@ -97,10 +101,21 @@ async def _read(server: _Server, items: Sequence[Mapping[str, Any]], external: E
         server.listed = listing(wanted.label, (), str(error))
         return
     definitions = {name: tool for name, tool in definitions.items() if wanted.allows(tool)}
-    server.tools = _tools(wanted, connection, definitions)
     again = renewed(items, wanted.label, definitions)
+    server.definitions = definitions
     server.asking = {name for name, tool in definitions.items() if name in again or wanted.asks(tool)}
-    if wanted.operator is not None:
+
+
+def _pin(server: _Server, aliases: Aliases, external: External) -> None:
+    from .....tools.remote import PinnedTool
+
+    if server.connection is None:
+        return
+    label = server.wanted.label
+    server.tools = usable(
+        PinnedTool(server.connection, tool, aliases.add(label, name)) for name, tool in server.definitions.items()
+    )
+    if server.wanted.operator is not None:
         server.asking |= {tool.definition.name for tool in server.tools if external.policy.asks(tool, {}) is not None}
 
 
@@ -113,13 +128,3 @@ async def _connection(wanted: Wanted, external: External, owner: str) -> RemoteS
         return await external.server(wanted.operator)
     assert wanted.config is not None
     return await external.requested(owner, wanted.config)
-
-
-def _tools(
-    wanted: Wanted, connection: RemoteServer | PooledServer, definitions: Mapping[str, Definition]
-) -> list[PinnedTool]:
-    from .....tools.remote import PinnedTool
-
-    aliases = Aliases()
-    tools = [PinnedTool(connection, tool, aliases.add(wanted.label, name)) for name, tool in definitions.items()]
-    return usable(tools)
