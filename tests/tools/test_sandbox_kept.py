@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -16,10 +17,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from agenthost.tools import probe
+from agenthost.tools import Limits, probe
 from agenthost.tools.errors import SandboxUnavailable
 from agenthost.tools.sandbox import placement
 from agenthost.tools.sandbox.backend import Backend, Sandbox
+from agenthost.tools.sandbox.cgroups import Cgroups
 from agenthost.tools.sandbox.kept import Kept, start_kept
 from agenthost.tools.sandbox.local import LocalSandbox
 from agenthost.tools.sandbox.spec import SYSTEM_FOLDERS
@@ -224,6 +226,29 @@ calls = [
 async def test_calls_with_wrong_arguments_are_refused_as_the_kernel_does(sandbox):
     expected = "ENOENT ENOENT ENAMETOOLONG EFAULT EFAULT EFAULT EFAULT EBADF EBADF EFAULT E2BIG"
     assert " ".join(ast.literal_eval(await value(sandbox, WRONG) or "")) == expected
+
+
+@pytest.fixture
+def twenty_others(session) -> Iterator[None]:
+    """Processes of the session's user."""
+    user = {"user": session.sandbox.user.uid} if session.sandbox.user else {}
+    others = [subprocess.Popen(["sleep", "1000"], **user) for _ in range(20)]
+    yield
+    for process in others:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("twenty_others")
+@pytest.mark.parametrize("cgroups", [None, Cgroups.find()], ids=["rlimits", "cgroups"])
+async def test_other_processes_of_the_same_user_take_no_room(session, cgroups):
+    spec = replace(session.sandbox, shared_user=True, limits=Limits(processes=12))
+    sandbox = await start_kept(spec, probe(names=["landlock"]).require().python, cgroups, None)
+    start = "import subprocess; p = [subprocess.Popen(['sleep', '9']) for _ in range(%d)]; len(p)"
+    assert await value(sandbox, start % 6) == "6"
+    answer = await (await sandbox.exec_code(start % 8, 2)).answer
+    assert "BlockingIOError" in (answer.traceback or "")
+    await sandbox.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only a root server runs code as a directory's owner")

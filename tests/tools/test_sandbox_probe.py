@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from agenthost.tools import probe
+from agenthost.tools import Limits, probe
 from agenthost.tools.errors import SandboxUnavailable
 from agenthost.tools.sandbox.inside import landlock
 from agenthost.tools.sandbox.probe import BACKENDS
@@ -25,6 +25,10 @@ def test_a_kernel_without_enough_landlock_is_named(monkeypatch, version, said):
     assert verdict.backend is None
     assert "needs Landlock 6 (Linux 6.12)" in (verdict.problem or "")
     assert said in (verdict.problem or "")
+
+
+def test_code_that_could_start_no_process_is_told_of():
+    assert "can start no process" in (probe(Limits(processes=0), ["landlock"]).problem or "")
 
 
 def test_all_ways_out_are_told_where_nothing_isolates(monkeypatch):

@@ -31,6 +31,10 @@ def refused(call, *arguments):
 sets = (ctypes.c_uint32 * 6)(*[1] * 6)  # effective, permitted and inheritable capabilities, each in two words
 libc.capget(ctypes.byref((ctypes.c_uint32 * 2)(0x20080522, 0)), sets)
 own = os.getpid() < 10 and not refused(os.kill, 1, 0) and max(map(int, filter(str.isdigit, os.listdir("/proc")))) < 20
+try: child = os.fork()
+except OSError: raise OSError("code can start no process: its user, or the machine, has as many as it may have")
+child or os._exit(0)
+os.waitpid(child, 0)
 open("probe", "w").close()
 os.unlink("probe")
 {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import tempfile
@@ -41,9 +42,6 @@ async def start_kept(spec: SandboxSpec, python: str, cgroups: Cgroups | None, wa
     refuse_root(spec)
     if spec.network:
         raise SandboxUnavailable("there is no network here that code could have for itself")
-    if spec.user is None:  # the limit counts all that this user runs
-        limits = replace(spec.limits, processes=spec.limits.processes + _threads_of(os.geteuid()))
-        spec = replace(spec, limits=limits)
     with starting(), ExitStack() as unless_started:
         temporary = Path(tempfile.mkdtemp(prefix="agenthost-tmp-"))
         unless_started.callback(_remove, temporary)
@@ -52,6 +50,8 @@ async def start_kept(spec: SandboxSpec, python: str, cgroups: Cgroups | None, wa
         # In this thread: the keeper's child ends when the thread that started it does.
         processes = _start(spec, python, cgroups, walls, temporary)
         unless_started.pop_all()
+    if spec.shared_user:  # the keeper or the control group has seen to it
+        spec = replace(spec, limits=replace(spec.limits, processes=resource.RLIM_INFINITY))
     return await start_local(processes, spec)
 
 
@@ -61,6 +61,7 @@ def _start(spec: SandboxSpec, python: str, cgroups: Cgroups | None, walls: Walls
     with Channels() as channels:
         server, far_server = channels.sockets(socket.SOCK_SEQPACKET)
         confinement = channels.confine(cgroups, spec.limits)
+        limited = confinement.folders if confinement else ()
         passed = [far_server.fileno(), channels.far_control.fileno()]
         config = {
             "server": passed[0],
@@ -68,6 +69,7 @@ def _start(spec: SandboxSpec, python: str, cgroups: Cgroups | None, walls: Walls
             "workspace": workspace,
             "filter": assemble(reach=reach).hex() if walls else None,
             "asked": asked() if walls and reach.same_user else {},
+            "processes": spec.limits.processes if spec.shared_user and "pids" not in limited else None,
             "walls": {**walls, "write": [*walls["write"], workspace, str(temporary)]} if walls else None,
         }
         environment = {**ENVIRONMENT, "HOME": workspace, "TMPDIR": str(temporary), "GIT_CONFIG_NOSYSTEM": "1"}
@@ -118,12 +120,3 @@ def _remove(folder: Path) -> None:
             remove_tree(parent, folder.name)
         finally:
             os.close(parent)
-
-
-def _threads_of(uid: int) -> int:
-    count = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if folder.stat().st_uid == uid:
-                count += len(os.listdir(folder / "task"))
-    return count

@@ -24,6 +24,7 @@ _MODULES = {  # in the order of their imports of each other
         "figures",
         "worker",
         "broker",
+        "allowance",
         "keeper",
     ),
     "zygote": (

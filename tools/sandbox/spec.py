@@ -34,7 +34,7 @@ class Limits:
 
     address_space: int = 1024 * MIB  # of each process: Python sees MemoryError and keeps its state
     memory: int = 1280 * MIB  # of all processes and temporary files together, where cgroups are writable
-    processes: int = 64  # threads count
+    processes: int = 64  # threads count; resource.RLIM_INFINITY where something else limits them
     open_files: int = 256
     file_size: int = 64 * MIB
     cpu_seconds: int = 3600  # of each process, and of all of one sandbox together where they can be counted

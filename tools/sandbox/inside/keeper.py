@@ -1,10 +1,11 @@
 """Runs the interpreter of a session where there are no namespaces, and looks after what comes of it.
 
 ``main([JSON])`` with ``{"server", "control": descriptors, "workspace", "filter": hex, "asked": {number: name of a call
-that the filter leaves to the keeper}, "walls": {"read", "write", "devices"} or null}``. With walls, the keeper first
-gives up sending signals to others (`landlock.keep_signals`); the interpreter, its child, gives up more. So a signal of
-the keeper's "to all" reaches the session and nothing else, and the session cannot reach the keeper. Without walls
-(`--allow-unsafe-code`) it looks for its descendants one by one.
+that the filter leaves to the keeper}, "processes": how many beside those of its user or null, "walls": {"read",
+"write", "devices"} or null}``. With walls, the keeper first gives up sending signals to others
+(`landlock.keep_signals`); the interpreter, its child, gives up more. So a signal of the keeper's "to all" reaches the
+session and nothing else, and the session cannot reach the keeper. Without walls (`--allow-unsafe-code`) it looks for
+its descendants one by one.
 
 It ends after everything else in the session, also when the server is gone.
 """
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from . import kernel, landlock, worker
+from .allowance import allow_processes
 from .broker import Broker
 from .supervisor import Supervisor, send_to_all
 
@@ -72,6 +74,8 @@ def be_interpreter(config: dict, control: socket.socket, link: socket.socket) ->
     kernel.set_dumpable(True)  # or the next file is root's
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(_OOM_SCORE)
+    if config["processes"] is not None:
+        allow_processes(config["processes"])
     os.chdir(config["workspace"])
     loop = worker.Loop(control)
     if config["walls"]:

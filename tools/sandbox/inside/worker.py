@@ -82,7 +82,7 @@ class Loop:
             kind = getattr(resource, name, None)
             if kind is not None:
                 _, hard = resource.getrlimit(kind)
-                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                value = min({value, hard} - {resource.RLIM_INFINITY}, default=resource.RLIM_INFINITY)
                 resource.setrlimit(kind, (value, value))
         with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("900")
