@@ -2,11 +2,12 @@
 
 import json
 import random
+import time
 
 import jsonschema
 import pytest
 from agenthost.server.chat import formats
-from agenthost.server.chat.formats import CallStart, ToolChoice
+from agenthost.server.chat.formats import CallStart, FunctionTool, ToolChoice
 
 from .families import FAMILIES, FULL, ONE_CALL, PLAIN, TOOLS, VALUES, detected, parsed, template, turn
 
@@ -92,6 +93,29 @@ def test_no_markup_leaks_around_a_whole_call(family):
 def test_names_that_are_no_tools_make_text_where_calls_have_no_mark():
     for family, text in (("llama3_json", '{"name": "zz", "parameters": {}}'), ("pythonic", "[zz(a=1)]")):
         assert parsed(detected(family).parser(TOOLS), text) == (text, "", [])
+
+
+FAN = {"x": {"$ref": "#/$defs/a"}, "y": {"type": "boolean"}}
+CHOICES = {"a": {"anyOf": [{"$ref": "#/$defs/a"}] * 30}}
+NAMES = {"a": {"type": "object", "properties": {"n" * 20_000: {"$ref": "#/$defs/a"}, "m": {"$ref": "#/$defs/a"}}}}
+MANY = {"type": "object", "properties": {f"p{number}": {} for number in range(4_000)}}
+
+
+@pytest.mark.parametrize("family", ["pythonic", "gemma", "gemma4"])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": FAN, "$defs": CHOICES},
+        {"type": "object", "properties": FAN, "$defs": NAMES},
+        MANY,
+    ],
+)
+def test_the_size_of_a_grammar_is_bounded_whatever_a_schema_refers_to(family, schema):
+    begun = time.thread_time()
+    grammar = json.dumps(detected(family).tags([FunctionTool("f", schema)], False))
+    assert time.thread_time() - begun < 1
+    assert len(grammar) < 5_000_000
+    assert all(name in grammar for name in schema["properties"])
 
 
 @pytest.mark.parametrize(

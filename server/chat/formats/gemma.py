@@ -52,7 +52,7 @@ class Gemma(ToolFormat):
         return [
             {
                 "type": "tag", "begin": f"{marks.open}call:{tool.name}{{",
-                "content": members(tool.parameters, tool.parameters, notation), "end": f"}}{marks.close}",
+                "content": members(tool.parameters, notation), "end": f"}}{marks.close}",
             }
             for tool in tools
         ]  # fmt: skip

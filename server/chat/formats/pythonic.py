@@ -59,7 +59,7 @@ class Llama4Pythonic(Pythonic):
 
 
 def _tag(tool: FunctionTool) -> JsonObject:
-    content = members(tool.parameters, tool.parameters, _PYTHON, key="{}=".format)
+    content = members(tool.parameters, _PYTHON, key="{}=".format)
     return {"type": "tag", "begin": f"{tool.name}(", "content": content, "end": ")"}
 
 
