@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from agenthost.tools.files.usage import Quota
 from agenthost.tools.sandbox.backend import Backend
 from agenthost.tools.sandbox.local import LocalSandbox
 from agenthost.tools.sandbox.probe import BACKENDS
-from agenthost.tools.sandbox.spec import SandboxSpec
 
 MARKS = {"bubblewrap": pytest.mark.slow}  # the probe's own checks of it are in every run
 
@@ -48,7 +48,7 @@ def confined(backend: Backend, sessions: Sessions):
 
     async def confined(limits: Limits, quota: Quota | None = None) -> Interpreter:
         session = await sessions.create()
-        spec = SandboxSpec(session.workspace, session.sandbox.user, limits=limits)
+        spec = replace(session.sandbox, limits=limits)
 
         async def over(times: int) -> str | None:
             return quota.excess(session.files, times) if quota else None
