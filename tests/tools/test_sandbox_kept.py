@@ -82,6 +82,23 @@ async def test_the_kernel_ends_code_before_others_when_memory_is_short(backend: 
     assert score == "900\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can give a capability away")
+async def test_capabilities_of_a_service_are_none_of_the_codes(session, library, monkeypatch):
+    """Such as CAP_NET_BIND_SERVICE, which a program keeps that it runs (ambient)."""
+    python = probe(names=["landlock"]).require().python
+    capability = "+net_bind_service"
+    rights = f"--inh-caps {capability} --ambient-caps {capability}"
+    service = f"setpriv --reuid {session.sandbox.user.uid} --clear-groups {rights}"
+    (library / "python").write_text(f'#!/bin/sh\nexec {service} {python} "$@"\n')
+    (library / "python").chmod(0o755)
+    monkeypatch.setattr("agenthost.tools.sandbox.kept.refuse_root", lambda spec: None)
+    sandbox = await start_kept(replace(session.sandbox, user=None), str(library / "python"), None, None)
+    status = await value(sandbox, "dict(line.split(':\\t') for line in open('/proc/self/status'))")
+    await sandbox.close()
+    sets = ast.literal_eval(status or "")
+    assert {int(sets[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+
+
 async def test_an_interpreter_that_does_not_start_says_why(session, monkeypatch):
     backend = probe(names=["landlock"]).require()
     monkeypatch.setattr("agenthost.tools.sandbox.kept.assemble", lambda **_: bytes(8))
