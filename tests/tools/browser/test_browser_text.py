@@ -141,6 +141,12 @@ async def test_a_page_that_takes_too_long_is_given_up(reader):
     await hurried.close()
 
 
+async def test_without_a_filter_for_the_machine_no_page_is_read(reader, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(ToolError, match="riscv64"):
+        await reader.read(b"<p>x</p>", "http://good.example/")
+
+
 @pytest.mark.parametrize(
     ("charset", "word"),
     [
