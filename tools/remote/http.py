@@ -27,7 +27,7 @@ _STREAM = "text/event-stream"  # without an end of its own; its events are bound
 
 
 class BadAnswer(httpx2.StreamError):
-    """A body that is not read. The SDK takes a stream error for one of this answer, not of the connection."""
+    """A body that is not read or breaks off. The SDK takes a stream error for one of this answer alone."""
 
 
 class _Bounded(httpx2.AsyncByteStream):
@@ -42,11 +42,14 @@ class _Bounded(httpx2.AsyncByteStream):
         if self._packed:
             raise BadAnswer("the answer is packed, which was not asked for")
         size = 0
-        async for part in self._stream:
-            size += len(part)
-            if size > _LARGEST_ANSWER and not self._endless:
-                raise BadAnswer(f"the answer has more than {_LARGEST_ANSWER >> 20} MiB")
-            yield part
+        try:
+            async for part in self._stream:
+                size += len(part)
+                if size > _LARGEST_ANSWER and not self._endless:
+                    raise BadAnswer(f"the answer has more than {_LARGEST_ANSWER >> 20} MiB")
+                yield part
+        except httpx2.HTTPError as error:
+            raise BadAnswer(f"the answer broke off ({type(error).__name__})") from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()

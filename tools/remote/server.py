@@ -28,7 +28,7 @@ from ..errors import ToolError
 from ..interaction import Progress, Question
 from ..spec import JsonObject, ToolContext
 from .config import ServerConfig
-from .definition import BadDefinition, Definition, definition
+from .definition import BadDefinition, Definition, definition, visible
 from .http import HttpClient
 
 log = logging.getLogger(__name__)
@@ -116,10 +116,10 @@ class RemoteServer:
             if error.error.code == types.CONNECTION_CLOSED:  # the whole connection, or the stream of this answer
                 await self._check(client)
                 raise ToolError(f"the external server {self.config.label} ended during the call. Try again.") from error
-            message = without_urls(error.error.message)[:1000]
+            message = plain(error.error.message)[:1000]
             raise ToolError(f"the external server {self.config.label} refused: {message}") from error
         except Exception as error:  # a server may answer anything; its words do not belong in a log
-            log.warning("a call of %r at %s failed: %s", name, self.config.label, type(error).__name__)
+            log.warning("a call of %.100r at %s failed: %s", name, self.config.label, type(error).__name__)
             await self._check(client)
             raise ToolError(f"the external server {self.config.label} gave no valid answer.") from error
         finally:
@@ -216,7 +216,7 @@ class RemoteServer:
                     try:
                         found[tool.name] = definition(tool)
                     except BadDefinition as problem:
-                        log.warning("the tool %s of %s is left out: %s", tool.name, self.config.label, problem)
+                        log.warning("the tool %.100r of %s is left out: %s", tool.name, self.config.label, problem)
             cursor = page.next_cursor
             if cursor is None:
                 break
@@ -273,14 +273,17 @@ class RemoteServer:
         elif isinstance(error, EgressError):
             reason = str(error).rstrip(".")
         else:
-            reason = f"it could not be reached ({type(error).__name__}: {without_urls(str(error))[:300]})"
+            reason = f"it could not be reached ({type(error).__name__}: {plain(str(error))[:300]})"
         words = self._errors.decode("utf-8", "replace").strip().splitlines()
-        return f"{reason}; its last words: {words[-1][:300]}" if words else reason
+        return f"{reason}; its last words: {plain(words[-1])[:300]}" if words else reason
 
 
-def without_urls(text: str) -> str:
-    """With the hosts of URLs alone: the rest can hold secrets, and this text goes to clients and into logs."""
-    return _URL.sub(r"\1", text)
+def plain(text: str) -> str:
+    """Somebody else's words for logs, terminals and clients: in one line, only what can be seen, only hosts of URLs.
+
+    The rest of a URL can hold secrets.
+    """
+    return _URL.sub(r"\1", " ".join(visible(text).split()))
 
 
 async def _unchecked(name: str, result: types.CallToolResult) -> None:
