@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -33,7 +34,7 @@ class Listed:
     async def of(self, label: str, external: External) -> dict[str, tuple[RemoteTool, bool]]:
         """A server's tools by their aliases, and whether each could be called without asking. Raises ToolError."""
         if label not in self._tools:
-            tools = usable(await external.tools(label))
+            tools = await usable(await external.tools(label))
             self._tools[label] = {tool.spec.name: (tool, external.policy.asks(tool, {}) is None) for tool in tools}
         return self._tools[label]
 
@@ -74,7 +75,7 @@ async def attended(external: External, ask: Ask | None) -> list[Tool]:
     tools: list[RemoteTool] = []
     for label in external.labels:
         try:
-            tools += usable(await external.tools(label))
+            tools += await usable(await external.tools(label))
         except ToolError as error:
             log.warning("%s", error)
     if ask is None:
@@ -82,8 +83,12 @@ async def attended(external: External, ask: Ask | None) -> list[Tool]:
     return approved(tools, external.policy, approval_by(ask))
 
 
-def usable(tools: Iterable[T]) -> list[T]:
+async def usable(tools: Iterable[T]) -> list[T]:
     """Those whose schemas a model can be held to."""
+    return await asyncio.to_thread(_usable, tools)  # schemas that are new take long enough to be felt by others
+
+
+def _usable(tools: Iterable[T]) -> list[T]:
     found = []
     for tool in tools:
         try:

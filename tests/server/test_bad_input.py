@@ -7,10 +7,12 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from contextlib import closing
 from urllib.parse import urlsplit
 
 import httpx
+import jsonschema
 import pytest
 from agenthost.engine.errors import (
     ContextOverflow,
@@ -20,6 +22,7 @@ from agenthost.engine.errors import (
     InvalidRequest,
     Overloaded,
 )
+from agenthost.server.chat.schema_check import SchemaError, check_schema
 
 HI = {"messages": [{"role": "user", "content": "hi"}]}
 FUNCTION = {"name": "f", "parameters": {"type": "object", "properties": {}}}
@@ -55,6 +58,38 @@ def deep(levels):
     for _ in range(levels):
         schema = {"type": "object", "properties": {"x": schema}}
     return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"x": {"type": "string", "minLength": 0, "deprecated": True}}, "required": ["x"]},
+        {"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "dependencies": {"x": ["y"], "z": {"const": 1}}},
+        {"properties": {"x": 5}},
+        {"properties": {"x": {"items": [{}]}}},
+        {"allOf": [{"anyOf": [{"if": {"not": {"type": "nonsense"}}}]}]},
+        {"unevaluatedProperties": {"minItems": -1}},
+        {"$defs": {"a": {"$id": "a#b"}}},
+        {"dependencies": {"x": ["y", "y"]}},
+        {"$anchor": "#"},
+        {"contentSchema": []},
+        {"properties": {"x": {"pattern": "("}}},
+    ],
+)
+def test_a_schema_is_checked_by_the_metaschema(schema):
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError:
+        with pytest.raises(SchemaError, match="not a valid JSON Schema"):
+            check_schema(schema)
+    else:
+        check_schema(schema)
+
+
+def test_the_largest_schemas_are_checked_in_reasonable_time():
+    begun = time.thread_time()
+    check_schema({"properties": {f"p{number}": {} for number in range(5_000)}})
+    assert time.thread_time() - begun < 2
 
 
 BODIES = {

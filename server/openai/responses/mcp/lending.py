@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ async def lend(
             group.start_soon(_read, server, items, external, owner)
     aliases = Aliases()
     for server in servers:
-        _pin(server, aliases, external)
+        await _pin(server, aliases, external)
     asking = {tool.spec.name for server in servers for tool in server.tools if tool.definition.name in server.asking}
     tools = [tool for server in servers for tool in server.tools]
     faces = {
@@ -92,7 +93,8 @@ async def _read(server: _Server, items: Sequence[Mapping[str, Any]], external: E
     wanted = server.wanted
     try:
         connection = server.connection = await _connection(wanted, external, owner)
-        definitions = pinned(items, wanted.label)
+        # Clients choose how much there is to read, so it is read beside the event loop.
+        definitions = await asyncio.to_thread(pinned, items, wanted.label)
         if definitions is None:
             await connection.reach()
             definitions = {name: connection.definitions[name] for name in sorted(connection.definitions)}
@@ -101,20 +103,19 @@ async def _read(server: _Server, items: Sequence[Mapping[str, Any]], external: E
         server.listed = listing(wanted.label, (), str(error))
         return
     definitions = {name: tool for name, tool in definitions.items() if wanted.allows(tool)}
-    again = renewed(items, wanted.label, definitions)
+    again = await asyncio.to_thread(renewed, items, wanted.label, definitions)
     server.definitions = definitions
     server.asking = {name for name, tool in definitions.items() if name in again or wanted.asks(tool)}
 
 
-def _pin(server: _Server, aliases: Aliases, external: External) -> None:
+async def _pin(server: _Server, aliases: Aliases, external: External) -> None:
     from .....tools.remote import PinnedTool
 
     if server.connection is None:
         return
     label = server.wanted.label
-    server.tools = usable(
-        PinnedTool(server.connection, tool, aliases.add(label, name)) for name, tool in server.definitions.items()
-    )
+    tools = [PinnedTool(server.connection, tool, aliases.add(label, name)) for name, tool in server.definitions.items()]
+    server.tools = await usable(tools)
     if server.wanted.operator is not None:
         server.asking |= {tool.definition.name for tool in server.tools if external.policy.asks(tool, {}) is not None}
 
