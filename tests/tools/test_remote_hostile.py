@@ -41,12 +41,14 @@ class Shop:
 
     Attributes:
         tools: what it lists. seen: the methods that were asked for. open: whether it lets anybody in.
+        restarted: it has forgotten its sessions.
     """
 
     def __init__(self, **answers: Answer) -> None:
         self.answers = answers
         self.tools: list[dict[str, Any]] = [{"name": name, "inputSchema": {"type": "object"}} for name in answers]
         self.seen: list[str] = []
+        self.restarted = False
         self.open = anyio.Event()
         self.open.set()
 
@@ -62,6 +64,8 @@ class Shop:
         await self.open.wait()
         if "id" not in message:
             return httpx2.Response(202)
+        if self.restarted and method != "initialize":
+            return httpx2.Response(404)
         if method == "tools/call":
             response = await self.answers[message["params"]["name"]]()
             if response.headers.get("x-result"):
@@ -72,7 +76,10 @@ class Shop:
         if method == "initialize":
             about = {"name": "shop", "version": "1"}
             version = message["params"]["protocolVersion"]
-            return self._result(message, {"protocolVersion": version, "capabilities": {}, "serverInfo": about})
+            found = self._result(message, {"protocolVersion": version, "capabilities": {}, "serverInfo": about})
+            found.headers["Mcp-Session-Id"] = "1"
+            self.restarted = False
+            return found
         return httpx2.Response(404)
 
     @staticmethod
@@ -92,6 +99,10 @@ def responds(stream: httpx2.AsyncByteStream | None = None, **response: Any) -> A
         return httpx2.Response(200, stream=stream, **response)
 
     return answer
+
+
+async def fails() -> httpx2.Response:
+    raise httpx2.RemoteProtocolError("secret")
 
 
 async def connected(group: anyio.abc.TaskGroup, shop: Shop) -> RemoteServer:
@@ -118,6 +129,7 @@ BAD = {
     "no json": responds(content=b"secret", headers=JSON),
     "an event stream that ends": responds(content=b"", headers={"Content-Type": "text/event-stream"}),
     "packed": responds(Packed(), headers={**JSON, "Content-Encoding": "deflate"}),
+    "none": fails,
     "broken off": responds(Broken(), headers=JSON),
     "endless": responds(content=bytes((16 << 20) + 1), headers=JSON),
 }
@@ -149,6 +161,17 @@ async def test_a_bad_answer_ends_its_call_and_no_other(bad, caplog):
     assert found[0].content[0].text == "fine"
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("agenthost")]
     assert "secret" not in "".join(ours)
+
+
+async def test_a_server_that_has_forgotten_its_sessions_is_connected_to_again():
+    shop = Shop(price=gives())
+    async with anyio.create_task_group() as group:
+        server = await connected(group, shop)
+        shop.restarted = True
+        with pytest.raises(ToolError):
+            await server.call("price", {}, CONTEXT)
+        assert not (await server.call("price", {}, CONTEXT)).is_error
+        group.cancel_scope.cancel()
 
 
 async def test_the_way_out_for_requests_unpacks_nothing():

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+from mcp.types import CONNECTION_CLOSED
 
 from ..egress.connect import Egress
 from ..egress.http import EgressTransport
@@ -60,11 +61,22 @@ async def _bound(response: httpx2.Response) -> None:
     response.stream = _Bounded(response)
 
 
+class _Client(httpx2.AsyncClient):
+    """A request that fails is answered with an error. The SDK would end the connection, and others' calls with it."""
+
+    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
+        try:
+            return await super().send(request, **how)
+        except httpx2.TransportError as error:
+            problem = {"code": CONNECTION_CLOSED, "message": f"{type(error).__name__}: {error}"}
+            return httpx2.Response(502, json={"jsonrpc": "2.0", "id": None, "error": problem}, request=request)
+
+
 def bounded_client(config: ServerConfig, **how: Any) -> httpx2.AsyncClient:
     """``how``: further arguments of the client. What it receives is bounded, see :class:`BadAnswer`."""
     headers = httpx2.Headers(dict(config.headers))
     headers["Accept-Encoding"] = "identity"
-    return httpx2.AsyncClient(headers=headers, timeout=_TIMEOUT, event_hooks={"response": [_bound]}, **how)
+    return _Client(headers=headers, timeout=_TIMEOUT, event_hooks={"response": [_bound]}, **how)
 
 
 def trusted_client(login: Login | None = None) -> HttpClient:

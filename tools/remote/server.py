@@ -113,8 +113,9 @@ class RemoteServer:
                 f"the external server {self.config.label} did not answer within {self.config.timeout:g} seconds."
             ) from None
         except MCPError as error:
-            if error.error.code == types.CONNECTION_CLOSED:  # the whole connection, or the stream of this answer
+            if error.error.code in (types.CONNECTION_CLOSED, types.INVALID_REQUEST):  # it may know no session of ours
                 await self._check(client)
+            if error.error.code == types.CONNECTION_CLOSED:  # the whole connection, or only this answer's
                 raise ToolError(f"the external server {self.config.label} ended during the call. Try again.") from error
             message = plain(error.error.message)[:1000]
             raise ToolError(f"the external server {self.config.label} refused: {message}") from error
