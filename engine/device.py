@@ -56,3 +56,19 @@ def _views(packed: torch.Tensor, arrays: Sequence[np.ndarray]) -> Iterator[torch
     for array in arrays:
         yield packed[start : start + array.size].view(array.shape)
         start += array.size
+
+
+def borrowed(tensor: torch.Tensor) -> torch.Tensor:
+    """The same CUDA memory without a hold on it: what is captured later in a graph's pool may use it again."""
+    raw = tensor.view(torch.uint8)
+    memory = _Memory(raw.data_ptr(), raw.shape, raw.stride())
+    return torch.as_tensor(memory, device=tensor.device).view(tensor.dtype)
+
+
+class _Memory:
+    """CUDA memory of somebody else, by the array interface of Numba."""
+
+    def __init__(self, address: int, shape: Sequence[int], strides: Sequence[int]) -> None:
+        self.__cuda_array_interface__ = {
+            "data": (address, False), "shape": tuple(shape), "strides": tuple(strides), "typestr": "|u1", "version": 3,
+        }  # fmt: skip

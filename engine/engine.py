@@ -15,7 +15,7 @@ from .protocol import EngineInfo
 from .runner.load import Loaded, device_of, load_runner
 from .runner.runner import ModelRunner
 from .sampling.grammar import GrammarService
-from .scheduler.budget import Budget
+from .scheduler.budget import LARGEST_STEP, Budget
 from .scheduler.limits import Limits
 from .scheduler.scheduler import Scheduler
 from .tokenizer import Tokenizer
@@ -114,9 +114,11 @@ def _budget(config: EngineConfig, loaded: Loaded, interactive: bool) -> Budget:
         busy = 256
     elif busy is None:
         per_token = 2 * loaded.model.weights
-        busy = round(min(max(_STEP_SECONDS * multiply_rate(loaded.device, loaded.dtype) / per_token, 256), 16384))
+        busy = round(
+            min(max(_STEP_SECONDS * multiply_rate(loaded.device, loaded.dtype) / per_token, 256), LARGEST_STEP)
+        )
         idle = 2048 if interactive else 8192
-    idle = max(4 * busy, idle)
+    idle = min(max(4 * busy, idle), max(busy, LARGEST_STEP))
     least = max(1, busy // 8)
     unit = loaded.model.config.attention_unit
     return Budget(busy=busy if interactive else idle, idle=idle, least=least, unit=unit)

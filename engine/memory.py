@@ -11,13 +11,17 @@ import torch
 from .config import EngineConfig
 from .errors import InvalidConfig
 from .models.config import ModelConfig
+from .runner.pieces import piece_sizes
+from .scheduler.budget import LARGEST_STEP
 
 # Bytes of KV cache on a CPU where nothing is said: so much at least, and more for a sequence of full length. It is
 # touched at start-up, so that memory does not grow while serving.
 _CPU_BYTES = 512 * 2**20
 _CPU_LIMIT = 4 * 2**30
-# What stays free on CUDA beside the cache: workspaces, captured graphs, logits, activations of the largest step.
-_CUDA_RESERVE = 3 * 2**30
+# What stays free on CUDA beside the cache. Measured: libraries and their workspaces, and what a captured graph takes.
+_CUDA_LIBRARIES = 2**30
+_CUDA_GRAPH = 2**19
+_LOGIT = 16  # bytes, with copies in fp32
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,18 @@ class KVSize:
 
 
 def kv_size(
-    config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max_model_len: int, device: torch.device
+    config: EngineConfig,
+    model: ModelConfig,
+    dtype: torch.dtype,
+    max_model_len: int,
+    max_running: int,
+    device: torch.device,
 ) -> KVSize:
     """The cache for a loaded model. Raises InvalidConfig, with the arithmetic, when it would be too small to serve."""
     kv_dtype = torch.float8_e4m3fn if config.kv_dtype == "fp8" else dtype
     (group,) = model.kv_groups
     per_token = 2 * group.layers * group.kv_heads * group.head_dim * kv_dtype.itemsize
+    reserve = _reserve(config, model, dtype, max_running) if device.type == "cuda" else 0
     one = (max_model_len + 2 * config.page_size) * per_token
     free, wanted = _free(device), 0
     if config.kv_tokens is not None:
@@ -47,18 +57,32 @@ def kv_size(
     elif config.kv_memory is not None:
         wanted = config.kv_memory
     elif device.type == "cuda":
-        wanted = free - _CUDA_RESERVE
+        wanted = free - reserve
     else:
         wanted = min(max(_CPU_BYTES, one), min(_CPU_LIMIT, free // 4))
     pages = wanted // per_token // config.page_size
-    if pages < 4 or (device.type == "cuda" and wanted > free):
+    if pages < 4 or (device.type == "cuda" and wanted > free - reserve):
         raise InvalidConfig(
             f"the KV cache would hold {max(0, wanted) // per_token} tokens at {per_token} bytes each, and "
-            f"{free / 2**30:.1f} GiB of memory are free beside the weights; it needs at least {4 * config.page_size} "
-            "tokens, and what kv_tokens or kv_memory ask for must be free. Change these, free memory, or take a "
-            "smaller model."
+            f"{free / 2**30:.1f} GiB of memory are free beside the weights, of which steps take {reserve / 2**30:.1f}; "
+            f"it needs at least {4 * config.page_size} tokens, and what kv_tokens or kv_memory ask for must be free. "
+            "Change these, free memory, or take a smaller model."
         )
     return KVSize(pages, per_token, kv_dtype)
+
+
+def _reserve(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max_running: int) -> int:
+    """Bytes that the largest step takes on CUDA beside weights and cache."""
+    (group,) = model.kv_groups
+    attention = (3 * model.num_heads + 2 * group.kv_heads) * group.head_dim  # projected, rotated, attended
+    of_token = dtype.itemsize * (4 * model.hidden_size + attention + 3 * model.intermediate_size)
+    pieces = piece_sizes(model) if config.cuda_graphs else [0]
+    return (
+        _CUDA_LIBRARIES
+        + (max(LARGEST_STEP, config.step_budget or 0) + pieces[-1]) * of_token
+        + len(pieces) * (model.num_layers + 1) * _CUDA_GRAPH
+        + max_running * model.vocab_size * _LOGIT
+    )
 
 
 def _free(device: torch.device) -> int:

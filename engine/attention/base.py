@@ -6,6 +6,7 @@ Nothing in the scheduler or the models knows which backend runs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,10 @@ class Heads:
             qk = head_norm(qk, self.norm, self.eps)
         q, k = self.rotation.rotate(qk).split((self.num_q, self.num_kv), 1)
         return q, k, v
+
+
+Attend = Callable[[int, Heads], torch.Tensor]
+"""A layer's attention, as :meth:`AttentionBackend.forward` of a prepared backend."""
 
 
 class AttentionBackend(ABC):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .cut import Cut, cut
 from .paged import HostPlan, PagedAttention
 
 log = logging.getLogger(__name__)
@@ -31,50 +32,89 @@ class FlashInferAttention(PagedAttention):
             BatchPrefillWithPagedKVCacheWrapper,
         )
 
-        # Two, in turn: while a step runs, the next one's plan may not overwrite what its copy still reads.
-        self._wrappers = [BatchPrefillWithPagedKVCacheWrapper(workspace, "HND", backend=prefill) for _ in range(2)]
+        def wrapper() -> Any:
+            return BatchPrefillWithPagedKVCacheWrapper(workspace, "HND", backend=prefill)
+
+        # Two, in turn: while a step runs, the next one's plan may not overwrite what its copy still reads. Of each two
+        # more, the second is for what is cut off.
+        self._wrappers = [(wrapper(), wrapper()) for _ in range(2)]
         self._copied = [torch.cuda.Event() for _ in self._wrappers]
-        self._used = False  # by the step that is being prepared
+        # By the step that is being prepared: whether FlashInfer serves it, and how its chunks are cut. fa2 cuts itself.
+        self._used = False
+        self._cut: Cut | None = None
+        self._results: list[torch.Tensor] = []  # of the cut step's parts: logarithms, then the segments'
+        self._processors = (
+            torch.cuda.get_device_properties(self._device).multi_processor_count if prefill == "fa3" else 0
+        )
         self._build.wait(_LOADED)
 
     def settle(self) -> None:
         self._build.wait()
 
-    def _chunk_arrays(self, counts: np.ndarray) -> list[np.ndarray]:
-        self._used = self._build.done
+    def _chunk_arrays(self, plan: HostPlan, counts: np.ndarray) -> list[np.ndarray]:
+        self._used, self._cut, self._results = self._build.done, None, []
         if not self._used:
-            return super()._chunk_arrays(counts)
-        return [np.zeros(1)] * 3 if len(counts) else []  # FlashInfer's plan takes their place
+            return super()._chunk_arrays(plan, counts)
+        if self._processors:
+            self._cut = cut(plan, counts, self.page_size, self.num_heads, self._processors)
+        return self._cut.arrays if self._cut else []
 
     def plan(self, plan: HostPlan, counts: np.ndarray) -> None:
-        if not self._used or not len(counts):
+        if not self._used:
             return
         self._wrappers.reverse()
         self._copied.reverse()
         self._copied[0].synchronize()
-        first = plan.decodes
-        starts = plan.starts[first:] - plan.starts[first]
-        last = (plan.lengths[first:] - 1) % self.page_size + 1
+        wrapper, other = self._wrappers[0]
+        cut, first = self._cut, plan.decodes
+        if cut is None:
+            held = np.diff(plan.starts[first:])
+            pages = self._pages[int(plan.starts[first]) :]
+            self._plan(wrapper, counts, held, pages, plan.lengths[first:], causal=True)
+        else:
+            pages, own_pages, *_ = self._chunks
+            self._plan(wrapper, counts, cut.own_held, own_pages, cut.own_lengths, causal=True)
+            self._plan(other, cut.counts, cut.held, pages, cut.held * self.page_size, causal=False)
+        self._copied[0].record()
+
+    def _plan(
+        self, wrapper: Any, counts: np.ndarray, held: np.ndarray, pages: torch.Tensor, lengths: np.ndarray, causal: bool
+    ) -> None:
+        """Rows of ``counts`` queries and ``lengths`` keys, which are in ``held`` of the ``pages`` each."""
         group = self.group
-        self._wrappers[0].plan(
-            _host(np.concatenate(([0], np.cumsum(counts)))),
-            _host(starts),
-            self._pages[int(plan.starts[first]) :],
-            _host(last),
+        wrapper.plan(
+            _bounds(counts),
+            _bounds(held),
+            pages,
+            _host((lengths - 1) % self.page_size + 1),
             self.num_heads,
             group.kv_heads,
             group.head_dim,
             self.page_size,
-            causal=True,
+            causal=causal,
             q_data_type=self.dtype,
             kv_data_type=self.kv_dtype,
         )
-        self._copied[0].record()
 
-    def attend_chunks(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    def attend_chunks(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
         if not self._used:
-            return super().attend_chunks(q, keys, values)
-        return self._wrappers[0].run(q, (keys, values)).flatten(1)
+            super().attend_chunks(q, keys, values, out)
+            return
+        (wrapper, other), out, cache = self._wrappers[0], out.view(q.shape), (keys, values)
+        if self._cut is None:
+            wrapper.run(q, cache, out=out)
+            return
+        from ..kernels.merge import merge
+
+        _, _, queries, *places = self._chunks
+        copies = q[queries]
+        if not self._results:  # room for all layers
+            logs = (q.new_empty(x.shape[:2], dtype=torch.float32) for x in (q, copies))
+            self._results = [*logs, torch.empty_like(copies)]
+        log, part_logs, parts = self._results
+        wrapper.run(q, cache, out=out, lse=log, return_lse=True)
+        other.run(copies, cache, out=parts, lse=part_logs, return_lse=True)
+        merge(out, log, parts, part_logs, *places)
 
 
 class ModuleBuild:
@@ -103,3 +143,7 @@ class ModuleBuild:
 
 def _host(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.int32))
+
+
+def _bounds(lengths: np.ndarray) -> torch.Tensor:
+    return _host(np.concatenate(([0], np.cumsum(lengths))))

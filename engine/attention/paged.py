@@ -65,15 +65,6 @@ class HostPlan:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Chunks:
-    """Prefill rows for the Triton kernel, on the device."""
-
-    block_rows: torch.Tensor
-    block_starts: torch.Tensor
-    query_starts: torch.Tensor
-
-
 class PagedAttention(AttentionBackend):
     """See the module.
 
@@ -112,9 +103,9 @@ class PagedAttention(AttentionBackend):
         sizes = (max_rows, max_rows, max_rows + 1, max_pages + max_rows)
         self._fixed = torch.zeros(sum(sizes), dtype=torch.int32, device=device)
         self._places = self._fixed.split(sizes)
-        self._decodes = 0
+        self._decodes = self._prefills = 0  # rows
         self._splits = 1
-        self._chunks: _Chunks | None = None
+        self._chunks: list[torch.Tensor] = []  # what the prefill rows need besides
         self._slots = self._lengths = self._starts = self._pages = torch.empty(0, dtype=torch.int32)
 
     def prepare(self, layout: StepLayout) -> None:
@@ -122,11 +113,11 @@ class PagedAttention(AttentionBackend):
         arrays = [plan.slots, plan.lengths, plan.starts, plan.pages]
         self._decodes, self._splits = plan.decodes, self._splits_for(plan.decodes)
         counts = layout.counts[plan.decodes :]
-        self._slots, self._lengths, self._starts, self._pages, *rest = upload(
-            arrays + self._chunk_arrays(counts), self._device
-        )
-        self._chunks = _Chunks(*rest) if rest else None
-        self.plan(plan, counts)
+        self._prefills = len(counts)
+        arrays += self._chunk_arrays(plan, counts) if len(counts) else []
+        self._slots, self._lengths, self._starts, self._pages, *self._chunks = upload(arrays, self._device)
+        if len(counts):
+            self.plan(plan, counts)
 
     def prepare_fixed(self, layout: StepLayout, rows: int) -> None:
         """For a graph of ``rows`` decodes: the same at fixed addresses. The layout has no prefill chunks."""
@@ -138,7 +129,7 @@ class PagedAttention(AttentionBackend):
         """Let :meth:`forward` read the fixed places, as captured graphs do."""
         slots, lengths, starts, pages = self._places
         self._slots, self._lengths, self._starts, self._pages = slots[:rows], lengths[:rows], starts[: rows + 1], pages
-        self._decodes, self._splits, self._chunks = rows, self._splits_for(rows), None
+        self._decodes, self._splits, self._prefills = rows, self._splits_for(rows), 0
 
     def plan(self, plan: HostPlan, counts: np.ndarray) -> None:
         """For a library that plans a step on the host: ``counts`` are the new tokens of the prefill rows."""
@@ -146,9 +137,8 @@ class PagedAttention(AttentionBackend):
     def _splits_for(self, rows: int) -> int:
         return min(_MOST_SPLITS, max(1, math.ceil(_PROGRAMS / max(1, rows * self.group.kv_heads))))
 
-    def _chunk_arrays(self, counts: np.ndarray) -> list[np.ndarray]:
-        if not len(counts):
-            return []
+    def _chunk_arrays(self, plan: HostPlan, counts: np.ndarray) -> list[np.ndarray]:
+        """What the prefill rows need on the device besides; they are given to ``attend_chunks`` in ``_chunks``."""
         from ..kernels.paged_prefill import BLOCK_Q
 
         blocks = -(-counts // BLOCK_Q)
@@ -160,25 +150,27 @@ class PagedAttention(AttentionBackend):
         return [rows[order], starts[order], np.concatenate(([0], np.cumsum(counts)))]
 
     def forward(self, layer: int, heads: Heads) -> torch.Tensor:
+        projected = heads.projected
+        out = projected.new_empty(len(projected), self.num_heads * self.group.head_dim)
+        self.attend(layer, heads, out)
+        return out
+
+    def attend(self, layer: int, heads: Heads, out: torch.Tensor) -> None:
+        """:meth:`forward` into ``out``."""
         keys, values = self.cache[layer]
         decodes = self._decodes
-        if not self._chunks:
-            return self.attend_decodes(heads, heads.projected, keys, values)
-        attended = self.attend_chunks(self._store_chunks(heads, keys, values), keys, values)
-        if not decodes:
-            return attended
-        return torch.cat((self.attend_decodes(heads, heads.projected[:decodes], keys, values), attended))
+        if decodes:
+            self._attend_decodes(heads, keys, values, out[:decodes])
+        if self._prefills:
+            self.attend_chunks(self._store_chunks(heads, keys, values), keys, values, out[decodes:])
 
-    def attend_decodes(
-        self, heads: Heads, projected: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
-    ) -> torch.Tensor:
-        """The decode rows' part ``projected`` of the heads, from norms to (decodes, heads * head_dim)."""
+    def _attend_decodes(self, heads: Heads, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
         from ..kernels.paged_decode import paged_decode
 
         rotation = heads.rotation
-        return paged_decode(
-            projected, heads.norm, heads.eps, rotation.cos, rotation.sin, self._slots, keys, values, self._starts,
-            self._pages, self._lengths, self._splits, self._workspace,
+        paged_decode(
+            heads.projected[: len(out)], heads.norm, heads.eps, rotation.cos, rotation.sin, self._slots, keys, values,
+            self._starts, self._pages, self._lengths, self._splits, self._workspace, out,
         )  # fmt: skip
 
     def _store_chunks(self, heads: Heads, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -191,15 +183,15 @@ class PagedAttention(AttentionBackend):
             self._slots[first:], keys, values, heads.num_q,
         )  # fmt: skip
 
-    def attend_chunks(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """The same for the tokens of the prefill rows."""
+    def attend_chunks(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
+        """The prefill rows' part of ``out``. q: (their tokens, heads, head_dim)."""
         from ..kernels.paged_prefill import paged_prefill
 
-        assert self._chunks is not None
-        chunks, decodes = self._chunks, self._decodes
-        return paged_prefill(
-            q, keys, values, chunks.block_rows, chunks.block_starts, chunks.query_starts, self._starts[decodes:],
-            self._pages, self._lengths[decodes:],
+        block_rows, block_starts, query_starts = self._chunks
+        decodes = self._decodes
+        paged_prefill(
+            q, keys, values, block_rows, block_starts, query_starts, self._starts[decodes:],
+            self._pages, self._lengths[decodes:], out,
         )  # fmt: skip
 
     def copy_pages(self, sources: list[int], targets: list[int]) -> None:

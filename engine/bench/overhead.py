@@ -18,7 +18,7 @@ from random import Random
 import torch
 from torch import nn
 
-from ..attention.base import AttentionBackend
+from ..attention.base import Attend, AttentionBackend
 from ..attention.torch_sdpa import TorchAttention
 from ..cache.kv import KVCache
 from ..models.config import ModelConfig
@@ -128,7 +128,7 @@ class NoModel(Decoder):
         self._logits = torch.randn(rows, config.vocab_size, generator=torch.Generator().manual_seed(0))
 
     def forward(
-        self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None, backend: AttentionBackend
+        self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None, attend: Attend
     ) -> torch.Tensor:
         return self._logits[: len(ids if wanted is None else wanted)]
 

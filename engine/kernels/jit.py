@@ -13,7 +13,8 @@ import triton
 # compiler.
 _TABLES = {
     "slots_ptr", "positions_ptr", "starts_ptr", "pages_ptr", "lengths_ptr", "block_rows_ptr", "block_starts_ptr",
-    "query_starts_ptr", "page_starts_ptr", "temperature_ptr", "top_k_ptr", "top_p_ptr", "min_p_ptr",
+    "query_starts_ptr", "page_starts_ptr", "places_ptr", "strides_ptr", "numbers_ptr", "temperature_ptr", "top_k_ptr",
+    "top_p_ptr", "min_p_ptr",
 }  # fmt: skip
 _COUNTS = {"splits", "parts"}
 

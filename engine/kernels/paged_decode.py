@@ -151,10 +151,11 @@ def paged_decode(
     lengths: torch.Tensor,
     splits: int,
     workspace: DecodeWorkspace,
+    out: torch.Tensor,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
-) -> torch.Tensor:
-    """Returns (rows, heads * head_dim). The newest token of each row, the last of its length, goes into the cache.
+) -> None:
+    """Attends into ``out``. The newest token of each row, the last of its length, goes into the cache.
 
     Args:
         heads, norm, eps, cos, sin, k_scale, v_scale: see :func:`.rotate_store.rotate_store`.
@@ -163,12 +164,12 @@ def paged_decode(
         starts: (rows + 1,) int32 or more, where each row's pages begin in ``pages``.
         lengths: (rows,) int32 tokens to attend to, the newest included.
         splits: programs that share a row and head; a power of two is not needed.
+        out: (rows, heads * head_dim).
     """
     rows, all_heads, dim = heads.shape
     _, kv, page, _ = keys.shape
     group = all_heads // kv - 2
     assert rows * kv * splits <= workspace.programs or splits == 1
-    out = heads.new_empty(rows, group * kv * dim)
     block = max(page, 64 if dim <= 128 else 32)
     _decode[(rows, kv, splits)](
         heads, norm if norm is not None else heads, cos, sin, slots, keys, values, starts, pages, lengths,
@@ -182,4 +183,3 @@ def paged_decode(
             workspace.partial, workspace.stats, lengths, out, splits,
             KV=kv, GROUP=group, DIM=dim, BLOCK=block, SPLITS=triton.next_power_of_2(splits), num_warps=2,
         )  # fmt: skip
-    return out

@@ -68,10 +68,11 @@ def paged_prefill(
     page_starts: torch.Tensor,
     pages: torch.Tensor,
     lengths: torch.Tensor,
+    out: torch.Tensor,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
-) -> torch.Tensor:
-    """Returns (tokens, heads * head_dim).
+) -> None:
+    """Attends into ``out``.
 
     Args:
         q: (tokens, heads, head_dim), the rows' queries one after another.
@@ -79,14 +80,13 @@ def paged_prefill(
         block_rows, block_starts: (blocks,) int32: each program's row, and its first query counted in the row.
         query_starts, page_starts: (rows + 1,) int32.
         lengths: (rows,) int32, tokens of each row with its queries, which are the last of them.
+        out: (tokens, heads * head_dim).
     """
     tokens, heads, dim = q.shape
     _, kv, page, _ = keys.shape
-    out = q.new_empty(tokens, heads * dim)
     if tokens:
         _prefill[(len(block_rows), heads)](
             q, keys, values, block_rows, block_starts, query_starts, page_starts, pages, lengths, out,
             dim**-0.5 * _LOG2E.value * k_scale, v_scale,
             HEADS=heads, KV=kv, DIM=dim, PAGE=page, ROWS=BLOCK_Q, BLOCK=64, num_warps=4, num_stages=2,
         )  # fmt: skip
-    return out

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..attention.base import AttentionBackend, Heads
+from ..attention.base import Attend, Heads
 from ..layers.linear import FusedLinear, RMSNorm, pack_all
 from ..layers.rotary import Rotary, Rotation
 from ..parallel.group import Group
@@ -40,12 +40,12 @@ class Attention(nn.Module):
         x: torch.Tensor,
         residual: torch.Tensor | None,
         rotation: Rotation,
-        backend: AttentionBackend,
+        attend: Attend,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         projected, summed = self.qkv_proj.after(norm, x, residual)
         projected = projected.view(projected.shape[0], -1, self.head_dim)
         heads = Heads(projected, self.num_q, self.num_kv, self.qk_norm, self.eps, rotation)
-        return self.group.sum(self.o_proj(backend.forward(self.layer, heads))), summed
+        return self.group.sum(self.o_proj(attend(self.layer, heads))), summed
 
 
 class MLP(nn.Module):
@@ -74,9 +74,9 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
 
     def forward(
-        self, x: torch.Tensor, residual: torch.Tensor | None, rotation: Rotation, backend: AttentionBackend
+        self, x: torch.Tensor, residual: torch.Tensor | None, rotation: Rotation, attend: Attend
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        x, summed = self.self_attn(self.input_layernorm, x, residual, rotation, backend)
+        x, summed = self.self_attn(self.input_layernorm, x, residual, rotation, attend)
         return self.mlp(self.post_attention_layernorm, x, summed)
 
 
@@ -112,19 +112,27 @@ class Decoder(nn.Module):
             pack_all([module for module in self.modules() if isinstance(module, FusedLinear)])
 
     def forward(
-        self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None, backend: AttentionBackend
+        self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None, attend: Attend
     ) -> torch.Tensor:
         """Logits of the tokens ``wanted``.
 
-        ids, positions: (tokens,) int64. wanted: (rows,) indices of tokens, or None for all. Returns (rows, vocabulary)
-        in the model's dtype. ``backend`` must have been prepared for this step.
+        ids, positions: (tokens,) integers. wanted: (rows,) indices of tokens, or None for all. Returns (rows,
+        vocabulary) in the model's dtype.
         """
-        x = self._embed(ids)
+        return self.logits(*self.layered(ids, positions, attend), wanted)
+
+    def layered(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the last layer added, and the sum of all before it: both (tokens, hidden size)."""
+        x, residual = self._embed(ids), None
         rotation = self.rotary.at(positions)
-        residual = None
         for layer in self.layers:
-            x, residual = layer(x, residual, rotation, backend)
-        if wanted is not None and residual is not None:
+            x, residual = layer(x, residual, rotation, attend)
+        assert residual is not None
+        return x, residual
+
+    def logits(self, x: torch.Tensor, residual: torch.Tensor, wanted: torch.Tensor | None) -> torch.Tensor:
+        """From :meth:`layered` to logits; see :meth:`forward`."""
+        if wanted is not None:
             x, residual = x[wanted], residual[wanted]
         logits = self.group.concatenate(self.lm_head(self.norm(x, residual)[0]))
         return logits[:, : self.config.vocab_size]

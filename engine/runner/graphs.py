@@ -7,7 +7,7 @@ places. A step is padded to the next captured size with rows that read and write
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,8 @@ import torch
 
 from ..attention.base import StepLayout
 from ..attention.paged import PagedAttention
-from ..device import upload, upload_into
+from ..device import borrowed, upload, upload_into
 from ..models.decoder import Decoder
-from ..progress import Progress
 from .step import ON_DEVICE, Step
 
 _WARM_UPS = 2  # runs before a capture: libraries allocate and choose kernels in the first ones
@@ -35,6 +34,7 @@ class DecodeGraphs:
     Args:
         newest: (slots + 1,) int64, the newest token of each slot; the last one pads.
         sizes: batch sizes to capture.
+        captured: called after each.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class DecodeGraphs:
         attention: PagedAttention,
         newest: torch.Tensor,
         sizes: Sequence[int],
-        progress: Progress | None = None,
+        captured: Callable[[], None],
     ) -> None:
         self._model, self._attention, self._newest = model, attention, newest
         self._sizes = sorted(sizes)
@@ -52,10 +52,9 @@ class DecodeGraphs:
         self._places = self._fixed.split(most)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
         pool = torch.cuda.graph_pool_handle()
-        for done, size in enumerate(reversed(self._sizes), 1):  # the largest first: the others fit into its memory
+        for size in reversed(self._sizes):  # the largest first: the others fit into its memory
             self._graphs[size] = self._capture(size, pool)
-            if progress is not None:
-                progress("graphs", done, len(self._sizes))
+            captured()
 
     @torch.inference_mode()
     def _capture(self, size: int, pool: Any) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
@@ -68,11 +67,11 @@ class DecodeGraphs:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool):
             logits = self._decode(size)
-        return graph, logits
+        return graph, borrowed(logits)
 
     def _decode(self, size: int) -> torch.Tensor:
         slots, positions = (place[:size] for place in self._places)
-        return self._model(self._newest[slots], positions, None, self._attention)
+        return self._model(self._newest[slots], positions, None, self._attention.forward)
 
     def _fill(self, slots: np.ndarray, positions: np.ndarray) -> None:
         upload_into([slots, positions], self._places, self._fixed)

@@ -21,6 +21,7 @@ from ..models.load import build_decoder, dummy_decoder
 from ..parallel.group import Group
 from ..progress import Progress
 from .graphs import graph_sizes
+from .pieces import piece_sizes
 from .runner import ModelRunner
 
 
@@ -58,15 +59,15 @@ def load_runner(config: EngineConfig, group: Group, device: torch.device, progre
         model = build_decoder(folder, model_config, max_model_len + 1, dtype, device, progress, group)
     model.optimize()
     local = group.shard.local(model_config)
-    sizes = kv_size(config, local, dtype, max_model_len, device)
+    max_running = config.max_running or (256 if device.type == "cuda" else 64)
+    sizes = kv_size(config, local, dtype, max_model_len, max_running, device)
     sizes = sizes.of(group.least(sizes.pages))
     max_model_len = min(max_model_len, (sizes.pages - 1) * config.page_size - 1)
-    max_running = config.max_running or (256 if device.type == "cuda" else 64)
     attention = build_attention(config, local, sizes, dtype, device, max_running, max_model_len)
     runner = ModelRunner(model, attention, max_running, device)
     if device.type == "cuda":
         if config.cuda_graphs and isinstance(attention, PagedAttention):
-            runner.capture(graph_sizes(max_running), progress)
+            runner.capture(graph_sizes(max_running), piece_sizes(local), progress)
         runner.warm_up(progress)
     return Loaded(runner, model, attention, sizes, device, dtype, max_model_len, max_running)
 

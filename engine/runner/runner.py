@@ -6,6 +6,7 @@ is launched (forward, then sample) and collected later; on CPU everything is alr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ..progress import Progress
 from ..request import SamplingParams, TokenLogprob
 from ..sampling.sampler import Sampled, Sampler, SamplingRows
 from .graphs import DecodeGraphs
+from .pieces import Pieces
 from .step import ON_DEVICE, Step
 from .threads import StepThreads
 
@@ -54,14 +56,22 @@ class ModelRunner:
         self._attention = attention
         self._device = device
         self._graphs: DecodeGraphs | None = None
+        self._pieces: Pieces | None = None
         self._threads = StepThreads(model.weights) if device.type == "cpu" else None
         self.sampler = Sampler(slots, model.config.vocab_size, device)
         self._newest = torch.zeros(slots + 1, dtype=torch.int64, device=device)  # the last one is the padding's
 
-    def capture(self, sizes: Sequence[int], progress: Progress | None = None) -> None:
-        """Capture decodes of these batch sizes as CUDA graphs; other steps go on to run operator by operator."""
+    def capture(self, decodes: Sequence[int], tokens: Sequence[int], progress: Progress | None = None) -> None:
+        """Capture decodes of these batch sizes as CUDA graphs, and other steps of up to so many tokens in pieces."""
         assert isinstance(self._attention, PagedAttention)
-        self._graphs = DecodeGraphs(self._model, self._attention, self._newest, sizes, progress)
+        done, total = itertools.count(1), len(decodes) + len(tokens)
+
+        def captured() -> None:
+            if progress is not None:
+                progress("graphs", next(done), total)
+
+        self._graphs = DecodeGraphs(self._model, self._attention, self._newest, decodes, captured)
+        self._pieces = Pieces(self._model, self._attention, tokens, captured)
 
     def warm_up(self, progress: Progress | None = None) -> None:
         """Run steps of every kind once, on the page that is nobody's: no request shall wait for a compiler."""
@@ -83,7 +93,7 @@ class ModelRunner:
 
     def close(self) -> None:
         """Let go of captured graphs."""
-        self._graphs = None
+        self._graphs = self._pieces = None
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Launched:
@@ -108,7 +118,10 @@ class ModelRunner:
             ids = ids.index_copy(0, waiting.long(), self._newest[slots].int())
         self._attention.prepare(layout)
         with self._threads.of_step(len(ids)) if self._threads is not None else nullcontext():
-            return self._model(ids, positions, wanted if len(wanted) < len(ids) else None, self._attention)
+            rows = wanted if len(wanted) < len(ids) else None
+            if self._pieces is not None and self._pieces.fits(len(ids)):
+                return self._model.logits(*self._pieces.layered(ids, positions), rows)
+            return self._model(ids, positions, rows, self._attention.forward)
 
     @torch.inference_mode()
     def sample(self, launched: Launched, allowed: torch.Tensor | None = None) -> None:

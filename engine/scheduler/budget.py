@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+LARGEST_STEP = 16384
+"""Most work of a step that is not asked for otherwise; on CUDA memory for it is set aside."""
+
 
 @dataclass(frozen=True)
 class Budget:

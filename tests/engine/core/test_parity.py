@@ -52,7 +52,7 @@ class Bench:
         self.attention.prepare(StepLayout(depths, counts, pages))
         ids = torch.tensor([token for s in order for token in parts[s]])
         positions = torch.cat([torch.arange(d, d + c) for d, c in zip(depths, counts, strict=True)])
-        logits = self.decoder(ids, positions, None, self.attention)
+        logits = self.decoder(ids, positions, None, self.attention.forward)
         return dict(zip(order, logits.split(counts.tolist()), strict=True))
 
 
@@ -160,6 +160,6 @@ def test_bf16_stays_close_to_fp32(reference):
         for start, count in ((0, 30), *((position, 1) for position in range(30, 40))):
             attention.prepare(StepLayout(np.array([start]), np.array([count]), np.arange(1, 11, dtype=np.int32)[None]))
             ids = torch.tensor(prompt[start : start + count])
-            rows.append(decoder(ids, torch.arange(start, start + count), None, attention))
+            rows.append(decoder(ids, torch.arange(start, start + count), None, attention.forward))
     error = (torch.cat(rows).float() - expected).abs().mean() / expected.std()
     assert error < 0.05

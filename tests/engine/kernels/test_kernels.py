@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
 
+from agenthost.engine.attention.base import StepLayout
+from agenthost.engine.attention.cut import Cut, cut
+from agenthost.engine.attention.paged import HostPlan
 from agenthost.engine.bench.kernels import Sizes, cases, error
 from agenthost.engine.kernels.activation import silu_mul
+from agenthost.engine.kernels.merge import merge
 from agenthost.engine.kernels.norm import add_rms_norm
 from agenthost.engine.kernels.paged_decode import DecodeWorkspace, paged_decode
 from agenthost.engine.kernels.paged_prefill import BLOCK_Q, paged_prefill
@@ -150,8 +155,9 @@ def test_paged_decode(splits, num_q, kv, has_norm):
     workspace = DecodeWorkspace(len(lengths) * kv * splits, num_q // kv, dim, DEVICE)
     ends = torch.tensor(lengths, device=DEVICE) - 1
     slots = (pages[starts[:-1] + ends // page].long() * page + ends % page).int()
-    out = paged_decode(
-        heads, norm, 1e-6, cos, sin, slots, keys, values, starts, pages, (ends + 1).int(), splits, workspace
+    out = heads.new_empty(len(lengths), num_q * dim)
+    paged_decode(
+        heads, norm, 1e-6, cos, sin, slots, keys, values, starts, pages, (ends + 1).int(), splits, workspace, out
     )
     qk = turned(heads[:, : num_q + kv].float(), norm, cos, sin, ends)
     for index in range(len(lengths)):
@@ -162,6 +168,70 @@ def test_paged_decode(splits, num_q, kv, has_norm):
         assert relative_error(out[index].view(num_q, dim), wanted[:, 0]) < ERROR
 
 
+def chunks(counts: list[int], depths: list[int], processors: int) -> tuple[HostPlan, Cut | None]:
+    """Prefill chunks and a decode before them, and how they are cut; the pages are in disorder."""
+    lengths = np.array([7, *(c + d for c, d in zip(counts, depths, strict=True))])
+    held = -(-lengths // 16)
+    pages = np.zeros((len(lengths), held.max()), np.int32)
+    pages[np.arange(held.max()) < held[:, None]] = np.random.default_rng(0).permutation(held.sum())
+    layout = StepLayout(lengths - [1, *counts], np.array([1, *counts]), pages)
+    plan = HostPlan.of(layout, 16)
+    return plan, cut(plan, np.array(counts), 16, 2, processors)
+
+
+def attended(q, cache, mask):
+    """Attention (tokens, heads, dim), and base-2 logarithms of its sums (tokens, heads)."""
+    k, v = cache
+    scores = torch.einsum("qhd,khd->qhk", q.float(), k.float()) * q.shape[-1] ** -0.5
+    scores.masked_fill_(~mask[:, None], -torch.inf)
+    out = torch.einsum("qhk,khd->qhd", scores.softmax(-1), v.float())
+    return out.to(DTYPE), scores.logsumexp(-1) / np.log(2)
+
+
+@pytest.mark.parametrize("processors", [8, 132])
+def test_chunks_that_are_cut_attend_to_the_same(processors):
+    counts, depths, heads, dim = [70, 40, 3, 5], [4999, 0, 9000, 15], 2, 32
+    plan, parts = chunks(counts, depths, processors)
+    assert parts is not None
+    assert (parts.held * 16).max() < 5000
+    cache = randn(2, len(plan.pages), 16, heads, dim)
+    q = randn(sum(counts), heads, dim)
+
+    def cache_of(pages, length):
+        return [part[torch.from_numpy(pages).long()].flatten(0, 1)[:length] for part in cache]
+
+    wanted, own = [], []
+    for row, (count, depth) in enumerate(zip(counts, depths, strict=True)):
+        mine = q[sum(counts[:row]) :][:count]
+        pages = plan.pages[plan.starts[row + 1] : plan.starts[row + 2]]
+        length = count + depth
+        causal = torch.ones(count, length, dtype=torch.bool, device=DEVICE).tril(depth)
+        wanted.append(attended(mine, cache_of(pages, length), causal)[0])
+        first = parts.own_held[:row].sum()
+        length = int(parts.own_lengths[row])
+        causal = torch.ones(count, length, dtype=torch.bool, device=DEVICE).tril(length - count)
+        own.append(attended(mine, cache_of(parts.own_pages[first:][: parts.own_held[row]], length), causal))
+    done = []
+    for index, (count, held) in enumerate(zip(parts.counts, parts.held, strict=True)):
+        mine = q[torch.from_numpy(parts.queries[parts.counts[:index].sum() :][:count])]
+        pages = parts.pages[parts.held[:index].sum() :][:held]
+        every = torch.ones(count, held * 16, dtype=torch.bool, device=DEVICE)
+        done.append(attended(mine, cache_of(pages, held * 16), every))
+    out, log = (torch.cat(part) for part in zip(*own, strict=True))
+    merge(
+        out, log, *(torch.cat(part) for part in zip(*done, strict=True)),
+        *(ints(array.tolist()) for array in (parts.places, parts.strides, parts.numbers)),
+    )  # fmt: skip
+    assert relative_error(out, torch.cat(wanted)) < ERROR
+
+
+@pytest.mark.parametrize(
+    ("counts", "depths"), [([100], [4000]), ([8000], [8192]), ([700] * 30, [6000] * 30), ([5], [0])]
+)
+def test_chunks_are_not_cut_where_it_gains_nothing(counts, depths):
+    assert chunks(counts, depths, 16)[1] is None
+
+
 def test_paged_prefill():
     heads, kv, dim, page = 4, 2, 64, 16
     lengths, counts = [5, 100, 77, 140], [5, 70, 3, 130]
@@ -169,7 +239,8 @@ def test_paged_prefill():
     q = randn(sum(counts), heads, dim)
     blocks = [(index, start) for index, count in enumerate(counts) for start in range(0, count, BLOCK_Q)]
     query_starts = ints([0, *torch.tensor(counts).cumsum(0).tolist()])
-    out = paged_prefill(
+    out = q.new_empty(sum(counts), heads * dim)
+    paged_prefill(
         q,
         keys,
         values,
@@ -179,6 +250,7 @@ def test_paged_prefill():
         starts,
         pages,
         ints(lengths),
+        out,
     )
     for index, (length, count) in enumerate(zip(lengths, counts, strict=True)):
         k, v = row(index)
