@@ -8,8 +8,8 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
-_FEW = (1, 2, 4)  # rows of a product that has its own kernel on CUDA
-_MOST_NORMED = 4096  # inputs of one that norms them too
+_FEW = (1, 2)  # rows of a product that has its own kernel on CUDA
+_MOST_NORMED = 4096  # inputs of one that norms them too, which only a single row gains by
 
 
 def add_rms_norm(
@@ -77,8 +77,8 @@ def normed_linear(
     *,
     gated: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """:func:`linear` or :func:`gated_linear` of :func:`add_rms_norm`, and the sum; in one kernel for a few rows."""
-    if x.is_cuda and x.shape[0] in _FEW and x.shape[1] <= _MOST_NORMED:
+    """:func:`linear` or :func:`gated_linear` of :func:`add_rms_norm`, and the sum; in one kernel for one row."""
+    if x.is_cuda and x.shape[0] == 1 and x.shape[1] <= _MOST_NORMED:
         from ..kernels import small_linear
 
         return small_linear.normed_linear(x, residual, norm, eps, weight, bias, gated=gated)

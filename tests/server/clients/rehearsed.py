@@ -61,22 +61,15 @@ class Ids(AttentionBackend):
     def prepare(self, layout):
         self._layout = layout
 
-    def write(self, ids):
-        """Keep a step's tokens; which row each belongs to."""
-        counts = self._layout.counts
-        rows = np.repeat(np.arange(len(counts)), counts)
-        positions = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows] + self._layout.depths[rows]
-        self._ids[self._layout.pages[rows, positions // self.page_size], positions % self.page_size] = ids
-        return rows
-
-    def context(self, row):
-        """All of a row's tokens."""
-        length = int(self._layout.depths[row] + self._layout.counts[row])
-        pages = self._layout.pages[row, : -(-length // self.page_size)]
-        return self._ids[pages].reshape(-1)[:length].tolist()
-
     def forward(self, layer, heads):
-        raise NotImplementedError
+        """Keep a step's tokens ``heads``; for each, all tokens of its row."""
+        counts, depths = self._layout.counts, self._layout.depths
+        rows = np.repeat(np.arange(len(counts)), counts)
+        positions = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows] + depths[rows]
+        self._ids[self._layout.pages[rows, positions // self.page_size], positions % self.page_size] = heads
+        known = [self._ids[pages].reshape(-1) for pages in self._layout.pages]
+        whole = [ids[:length].tolist() for ids, length in zip(known, depths + counts, strict=True)]
+        return [whole[row] for row in rows]
 
     def copy_pages(self, sources, targets):
         self._ids[targets] = self._ids[sources]
@@ -96,12 +89,12 @@ class Rehearsed(nn.Module):
     def optimize(self):
         pass
 
-    def forward(self, ids, positions, wanted, backend):
-        rows = backend.write(ids.numpy())
-        rows = rows if wanted is None else rows[wanted.numpy()]
-        logits = torch.zeros(len(rows), self.config.vocab_size)
-        for place, row in enumerate(rows):
-            logits[place, self._lines.after(backend.context(row))] = SURE
+    def forward(self, ids, positions, wanted, attend):
+        said = attend(0, ids.numpy())
+        wanted = range(len(ids)) if wanted is None else wanted.tolist()
+        logits = torch.zeros(len(wanted), self.config.vocab_size)
+        for place, token in enumerate(wanted):
+            logits[place, self._lines.after(said[token])] = SURE
         return logits
 
 
