@@ -29,6 +29,7 @@ def test_without_asking_when_the_operator_says_so(command):
     assert [step["tool"] for step in report["steps"]] == ["shop__get_price"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("typed", "called"), [("y", True), ("n", False)])
 def test_when_the_person_at_the_terminal_allows_it(command, typed, called):
     outer, inner = pty.openpty()

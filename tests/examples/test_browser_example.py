@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "browser.py"
 
 
+@pytest.mark.slow
 def test_the_model_answers_from_the_site():
     done = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -41,6 +41,7 @@ def test_code_interpreter(run: Run, tmp_path: Path):
     assert chart.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_filesystem(run: Run):
     said = run("filesystem.py")
     assert "\ndebug is mentioned in app/settings.ini.\n" in said

@@ -159,6 +159,7 @@ def test_a_server_that_cannot_start_says_why():
         pass
 
 
+@pytest.mark.slow
 def test_without_a_url_a_server_is_started(capsys, monkeypatch, tiny):
     monkeypatch.setenv("AGENTHOST_DUMMY_WEIGHTS", "true")
     monkeypatch.setenv("AGENTHOST_KV_TOKENS", "2048")

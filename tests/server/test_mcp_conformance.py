@@ -55,7 +55,9 @@ def judge(folder: Path, url: str, *options: str) -> str:
     return report
 
 
-@pytest.mark.parametrize(("revision", "scored"), [("2025-11-25", 30), ("2026-07-28", 37)])
+@pytest.mark.parametrize(
+    ("revision", "scored"), [pytest.param("2025-11-25", 30, marks=pytest.mark.slow), ("2026-07-28", 37)]
+)
 def test_every_scored_scenario_of_the_fixtures_passes(fixtures, tmp_path, revision, scored):
     report = judge(tmp_path, fixtures, "--requirements", revision)
     results = dict(re.findall(r"^✓ ([a-z0-9-]+): (\d+) passed, 0 failed", report, re.MULTILINE))

@@ -23,7 +23,7 @@ SCHEMA = {
 JSON = Grammar("json_schema", json.dumps(SCHEMA))
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["sync", "overlap"])
+@pytest.fixture(scope="module", params=[pytest.param(False, marks=pytest.mark.slow), True], ids=["sync", "overlap"])
 def llm(reference, request):
     with LLM(str(reference.folder), dtype="float32", kv_tokens=4000, debug=True, overlap=request.param) as llm:
         yield llm
