@@ -13,7 +13,7 @@ from torch import nn
 
 from .functional import add_rms_norm, gated_linear, linear, normed_linear, row_linear, silu_mul
 
-_TRIALS = 8
+_TRIALS = 4
 _COMPILED_ROWS = 64
 _SAMPLE = 256 * 2**20  # bytes of weights that are tried: more than caches hold
 _WORTH = 1.2  # times as fast is worth a second copy of the weight

@@ -108,7 +108,7 @@ def launch(config: CompilerConfig) -> Launched:
 
 def serve(control: socket.socket, config: CompilerConfig) -> None:
     """Fork a grammar process for every pair of descriptors (its socket, its source) that comes; return at the end."""
-    _leave_out_transformers()
+    _load_xgrammar()
     from .grammar_vocabulary import load_vocabulary
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, and this process ends with it
@@ -284,18 +284,32 @@ class _Process:
         self._peer.sendall(REPLY.pack(status, number, len(body)) + body)
 
 
+class _Nothing:
+    """A class of a module that is left out."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+
 class _StandIn(types.ModuleType):
-    """A module all of whose names are empty classes."""
+    """A module all of whose names are classes of nothing."""
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (), {})
+        return type(name, (_Nothing,), {})
 
 
-def _leave_out_transformers() -> None:
-    """xgrammar imports transformers, which takes a second, to recognise its classes. None of them gets here."""
-    sys.modules.setdefault("transformers", _StandIn("transformers"))
+def _load_xgrammar() -> None:
+    """Without torch and transformers, which take seconds: it imports them for objects that never get here.
+
+    Masks are NumPy's. tvm_ffi, which carries its calls, does without torch where there is none.
+    """
+    sys.modules["torch"] = None  # pyright: ignore[reportArgumentType] (an import of it fails)
+    import tvm_ffi  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+    for name in ("torch", "transformers"):
+        sys.modules[name] = _StandIn(name)
+    import xgrammar  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
 def _confine(config: CompilerConfig) -> None:

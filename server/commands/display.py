@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 
 from rich.console import Console
 from rich.text import Text as Styled
 
 from ...tools.interaction import Progress
 from ..agent.events import Answer, CallFinished, CallProgress, CallStarted, Event, Failed, StepFinished, Text
+from .printable import printable
 
 _MOST_LINES = 20
-
-# Escape sequences in what a model or a tool wrote must not reach the terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Display:
@@ -73,11 +70,6 @@ class Display:
 def _news(progress: Progress) -> str:
     parts = [f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"]
     return ": ".join([*parts, *filter(None, [progress.message])])
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters other than tab and newline made visible."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _arguments(arguments: str) -> str:

@@ -25,7 +25,10 @@ from ..settings import (
 from .external import external_tools
 
 if TYPE_CHECKING:
+    from ...tools.browser.config import BrowserConfig
+    from ...tools.sandbox.config import SandboxConfig
     from ..agent.agent import Agent
+    from ..external.config import ExternalConfig
     from .person import Person
 
 
@@ -50,10 +53,9 @@ async def hosted(options: Mapping[str, Any], person: Person | None = None) -> As
         person = None
     known = ENGINE_SETTINGS | BROWSER_SETTINGS | SANDBOX_SETTINGS | EXTERNAL_SETTINGS
     settings = gather(options, os.environ, known)
-    servers = external_config(settings, os.environ)
     config = engine_config(settings)
     async with ServedModel(config) as served:
-        browser, sandbox = await asyncio.to_thread(lambda: (browser_config(settings), sandbox_config(settings)))
+        browser, sandbox, servers = await asyncio.to_thread(_tool_configs, settings)
         from ...tools import Sessions, ToolContext
         from ..agent.agent import Agent
         from ..agent.plan import Limits
@@ -76,3 +78,8 @@ async def hosted(options: Mapping[str, Any], person: Person | None = None) -> As
                 limits=Limits(max_steps=options["max_steps"]) if "max_steps" in options else Limits(),
             )
             yield Hosted(agent, (*offer.missing, *others.problems))
+
+
+def _tool_configs(settings: Mapping[str, Any]) -> tuple[BrowserConfig, SandboxConfig, ExternalConfig]:
+    """Loads the tools, which takes half a second."""
+    return browser_config(settings), sandbox_config(settings), external_config(settings, os.environ)

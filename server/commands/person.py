@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio
 
-from ...tools.interaction import Question, Reply
-from .display import printable
+from .printable import printable
 
 if TYPE_CHECKING:
+    from ...tools.interaction import Question, Reply
     from ..agent.approval import Asked, Verdict
 
 JsonObject = dict[str, Any]
@@ -49,6 +49,8 @@ class Person:
 
     async def answer(self, question: Question) -> Reply:
         """What a server wants to know, field by field; an empty line for a required field declines."""
+        from ...tools.interaction import Reply  # not before: the engine starts while the tools are loaded
+
         async with self._turn:
             self._say(f"\nThe external server {question.asker} asks: {_shown(question.message)}")
             if question.url is not None:

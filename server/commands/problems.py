@@ -16,12 +16,16 @@ COULD_NOT_START = 2
 
 def reported(command: str, work: Callable[[], int]) -> int:
     """What ``work`` returns, or :data:`COULD_NOT_START` after saying why."""
-    from ...tools.errors import BrowserUnavailable, WorkspaceError
-
     try:
         return work()
-    except (
-        BenchError, BrowserUnavailable, ConfigError, EngineError, TemplateError, UnknownFormat, WorkspaceError,
-    ) as error:  # fmt: skip
+    except Exception as error:
+        if not isinstance(error, _problems()):
+            raise
         print(f"agenthost {command}: {error}", file=sys.stderr)
         return COULD_NOT_START
+
+
+def _problems() -> tuple[type[Exception], ...]:
+    from ...tools.errors import BrowserUnavailable, WorkspaceError  # not before: the engine's start would wait
+
+    return BenchError, BrowserUnavailable, ConfigError, EngineError, TemplateError, UnknownFormat, WorkspaceError

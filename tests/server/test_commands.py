@@ -11,8 +11,9 @@ import pytest
 from agenthost.engine import EngineError
 from agenthost.server import cli, served
 from agenthost.server.agent.events import CallFinished, CallStarted, Text
-from agenthost.server.commands.display import Display, printable
+from agenthost.server.commands.display import Display
 from agenthost.server.commands.doctor import findings
+from agenthost.server.commands.printable import printable
 from agenthost.tools import probe
 
 

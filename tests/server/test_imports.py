@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 HEAVY = ("torch", "transformers", "xgrammar", "triton")
+LIGHTER = ("fastapi", "pydantic", "jinja2", "zmq", "agenthost.tools")
 LOADED = f"""
 import json, sys, importlib
 importlib.import_module(sys.argv[1])
-print(json.dumps([name for name in {(*HEAVY, "fastapi", "pydantic", "jinja2", "zmq")!r} if name in sys.modules]))
+print(json.dumps([name for name in {(*HEAVY, *LIGHTER)!r} if name in sys.modules]))
 """
 
 
@@ -37,3 +38,7 @@ def test_the_command_line_loads_nothing_before_it_knows_what_to_do():
 
 def test_run_does_not_load_the_web_framework():
     assert not loaded_by("agenthost.server.commands.run") & {"fastapi", "pydantic"}
+
+
+def test_run_starts_the_engine_before_it_loads_the_tools():
+    assert "agenthost.tools" not in loaded_by("agenthost.server.commands.run")
