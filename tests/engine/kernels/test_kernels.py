@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from agenthost.engine.attention.base import StepLayout
 from agenthost.engine.attention.cut import Cut, cut
 from agenthost.engine.attention.paged import HostPlan
 from agenthost.engine.bench.kernels import Sizes, cases, error
+from agenthost.engine.bench.shapes import model_folder
 from agenthost.engine.kernels.activation import silu_mul
 from agenthost.engine.kernels.merge import merge
 from agenthost.engine.kernels.norm import add_rms_norm
@@ -22,6 +25,7 @@ from agenthost.engine.kernels.rotate_store import rotate_store
 from agenthost.engine.kernels.sampling import draw
 from agenthost.engine.kernels.small_linear import normed_linear, small_linear
 from agenthost.engine.models.config import ModelConfig
+from agenthost.engine.runner.pieces import piece_sizes
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -332,3 +336,12 @@ def test_the_benchmark_measures_kernels_that_agree_with_torch():
     for case in measured:
         assert error(case) < ERROR, case.name
         assert (case.bytes > 0) != (case.operations > 0)
+
+
+def test_the_larger_a_model_the_fewer_sizes_of_its_steps_are_worth_capturing():
+    sizes = {}
+    for name in ("qwen3-0.6b", "qwen3-8b"):
+        with model_folder(name) as folder:
+            sizes[name] = piece_sizes(ModelConfig.load(Path(folder)))
+    assert sizes["qwen3-0.6b"] == sorted(sizes["qwen3-0.6b"])
+    assert sizes["qwen3-8b"] == [size for size in sizes["qwen3-0.6b"] if size <= 768]
