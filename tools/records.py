@@ -54,10 +54,12 @@ def homes(root: int) -> list[str]:
 
 
 def read(root: int, home: str, ttl: float | None) -> tuple[Record, float] | None:
-    """The record in ``home`` and when the session was last used; None when there is none or it cannot be read.
+    """The record in ``home`` and when the session was last used; None when there is none or it is spoilt.
 
     Args:
         ttl: for a record from before records had one.
+
+    Raises OSError: it cannot be read now.
     """
     try:
         fd = os.open(f"{home}/{_NAME}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
@@ -65,6 +67,6 @@ def read(root: int, home: str, ttl: float | None) -> tuple[Record, float] | None
             last_used = os.fstat(fd).st_mtime
             content = msgspec.json.decode(file.read(_LONGEST), type=dict)
             record = msgspec.convert({"ttl": ttl, **content}, Record)
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return (record, last_used) if record.uid is None or record.uid > 0 else None

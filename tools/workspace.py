@@ -268,7 +268,11 @@ class Sessions:
         """Take up the sessions of an earlier server; remove what has expired and what nobody could reach any more."""
         assert self._root
         for home in records.homes(self._root_fd):
-            found = records.read(self._root_fd, home, self._ttl)
+            try:
+                found = records.read(self._root_fd, home, self._ttl)
+            except OSError as error:
+                log.warning("the record of the workspace %s cannot be read, so it is left alone: %s", home, error)
+                continue
             if found is None or (found[0].ttl is not None and time.time() - found[1] > found[0].ttl):
                 with suppress(OSError):
                     remove_tree(self._root_fd, home)

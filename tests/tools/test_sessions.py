@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -180,6 +181,21 @@ async def test_what_expired_or_nobody_knows_is_removed_at_the_next_start(root):
     async with Sessions(root) as sessions:
         assert len(sessions) == 0
     assert os.listdir(root) == ["mine.txt"]
+
+
+async def test_a_workspace_whose_record_cannot_be_read_for_now_is_kept(root, monkeypatch):
+    async with Sessions(root) as sessions:
+        session = await sessions.create()
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "the disk is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agenthost.tools.workspace.records.read", fail)
+        async with Sessions(root) as sessions:
+            assert len(sessions) == 0
+    async with Sessions(root) as sessions:
+        assert sessions.get(session.id).id == session.id
 
 
 async def test_a_record_without_a_time_to_live_gets_that_of_all(root):
