@@ -130,14 +130,21 @@ def _pdf(document: bytes) -> Text:
 
 
 def _pdf_lines(reader: PdfReader) -> Iterator[str]:
-    """Page by page, as many as there is time for."""
-    began, count = time.monotonic(), len(reader.pages)
+    """Page by page, as many as there is time for. Raises what keeps all of them from being read."""
+    began, count, spoilt = time.monotonic(), len(reader.pages), 0
     for number, page in enumerate(reader.pages, start=1):
         if time.monotonic() - began > _PDF_SECONDS:
             yield f"[pages {number} to {count} are not shown: reading them takes too long]"
             return
         yield f"[page {number} of {count}]"
-        yield from (piece for line in plain_lines(page.extract_text()) for piece in wrap(line))
+        try:
+            text = page.extract_text()
+        except Exception as error:  # pypdf raises anything for what is odd in a page
+            spoilt += 1
+            if spoilt == count or isinstance(error, MemoryError):
+                raise
+            text = "[it cannot be read]"
+        yield from (piece for line in plain_lines(text) for piece in wrap(line))
 
 
 def _html(html: str, url: str) -> Text:

@@ -122,6 +122,15 @@ async def test_text_beside_an_inline_image_is_read(reader):
     assert "".join(found.lines[1:]) == "before, after"
 
 
+async def test_a_page_that_cannot_be_read_hides_no_other(reader):
+    begin = b">> stream\nBT /F 12 Tf 72 700 Td (two)"
+    document = pdf(b"one", b"two", b"three").replace(begin, b"/Filter /Odd" + begin)
+    found = await reader.read(document, "http://x/", kind="pdf")
+    assert found.lines[1::2] == ["one", "[it cannot be read]", "three"]
+    with pytest.raises(ToolError, match="cannot be read"):
+        await reader.read(pdf(b"one", filter=b"/Filter /Odd"), "http://x/", kind="pdf")
+
+
 async def test_a_locked_pdf_says_so(reader):
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(b"hush"))))
     writer.encrypt("secret", algorithm="RC4-128")
