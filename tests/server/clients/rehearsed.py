@@ -8,6 +8,7 @@ things. ``FOLDER/lines.json`` maps cues to what is said after them; the cue that
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import agenthost.engine.runner.load as loading
 import numpy as np
@@ -61,7 +62,7 @@ class Ids(AttentionBackend):
     def prepare(self, layout):
         self._layout = layout
 
-    def forward(self, layer, heads):
+    def forward(self, layer: int, heads: Any) -> Any:
         """Keep a step's tokens ``heads``; for each, all tokens of its row."""
         counts, depths = self._layout.counts, self._layout.depths
         rows = np.repeat(np.arange(len(counts)), counts)
