@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -197,5 +198,8 @@ def _result(line: str) -> AuthorizationCodeResult | str | None:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """One below those that Linux gives to outgoing connections, so that none of these takes it until the login."""
+    for _ in range(100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", 20_000 + secrets.randbelow(12_768))) as listener:
+            return listener.getsockname()[1]
+    raise OAuthFlowError("there is no free port for the page that a login comes back to")
