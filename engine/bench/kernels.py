@@ -127,7 +127,7 @@ def _copy_rate(device: torch.device) -> float:
 
 def cases(model: ModelConfig, sizes: Sizes, dtype: torch.dtype, device: torch.device) -> Iterator[Case]:
     """The kernels of a step: products of a few rows, what lies between products, attention, sampling."""
-    for rows in (1, 2, 4):
+    for rows in (1, 2):
         yield from _products(model, rows, dtype, device)
     yield from _elementwise(model, sizes.rows, dtype, device)
     yield from _attention(model, sizes, dtype, device)
