@@ -42,6 +42,7 @@ class ToolSpec:
         parameters: JSON Schema (2020-12) of the arguments; ``type`` is ``object``.
         output: JSON Schema of :attr:`ToolResult.structured`, or None when results are text only.
         timeout: seconds after which one call is cancelled.
+        foreign: somebody else wrote it, so that checking arguments by it may take as long as that is allowed to.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ToolSpec:
     annotations: Annotations = Annotations()
     output: JsonObject | None = None
     timeout: float = 60.0
+    foreign: bool = False
 
     def function(self) -> JsonObject:
         """The tool in OpenAI's shape, as chat templates expect it."""
@@ -145,7 +147,8 @@ class Registry:
 
         Cancellation passes through: a client that disconnects stops the tool.
         """
-        problem = self.problem(name, arguments)
+        foreign = name in self.tools and self.tools[name].spec.foreign
+        problem = await asyncio.to_thread(self.problem, name, arguments) if foreign else self.problem(name, arguments)
         if problem:
             return failure(problem)
         assert isinstance(arguments, dict)

@@ -66,15 +66,16 @@ class FlashInferAttention(PagedAttention):
         self._copied.reverse()
         self._copied[0].synchronize()
         wrapper, other = self._wrappers[0]
-        cut, first = self._cut, plan.decodes
-        if cut is None:
+        segments, first = self._cut, plan.decodes
+        if segments is None:
             held = np.diff(plan.starts[first:])
             pages = self._pages[int(plan.starts[first]) :]
             self._plan(wrapper, counts, held, pages, plan.lengths[first:], causal=True)
         else:
             pages, own_pages, *_ = self._chunks
-            self._plan(wrapper, counts, cut.own_held, own_pages, cut.own_lengths, causal=True)
-            self._plan(other, cut.counts, cut.held, pages, cut.held * self.page_size, causal=False)
+            self._plan(wrapper, counts, segments.own_held, own_pages, segments.own_lengths, causal=True)
+            lengths = segments.held * self.page_size
+            self._plan(other, segments.counts, segments.held, pages, lengths, causal=False)
         self._copied[0].record()
 
     def _plan(

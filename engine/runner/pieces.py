@@ -62,13 +62,13 @@ class Pieces:
         ids, attended = self._ids[:size], self._attended[:size]
         self._model.layered(ids, ids, lambda layer, heads: attended)  # libraries choose kernels at the first run
         torch.cuda.synchronize()
-        cut = _Cut(attended, pool)
+        capture = _Capture(attended, pool)
         with torch.cuda.stream(stream):
-            cut.begin()
-            outputs = self._model.layered(ids, ids, cut)
-            cut.end()
+            capture.begin()
+            outputs = self._model.layered(ids, ids, capture)
+            capture.end()
         x, residual = map(borrowed, outputs)
-        return _Captured(cut.graphs, cut.heads, (x, residual))
+        return _Captured(capture.graphs, capture.heads, (x, residual))
 
     def fits(self, tokens: int) -> bool:
         return tokens <= self._sizes[-1]
@@ -88,7 +88,7 @@ class Pieces:
         return x[:tokens], residual[:tokens]
 
 
-class _Cut:
+class _Capture:
     """In the place of attention while a model is captured: ends one graph there and begins the next."""
 
     def __init__(self, attended: torch.Tensor, pool: Any) -> None:

@@ -42,3 +42,19 @@ def test_run_does_not_load_the_web_framework():
 
 def test_run_starts_the_engine_before_it_loads_the_tools():
     assert "agenthost.tools" not in loaded_by("agenthost.server.commands.run")
+
+
+def test_the_grammar_compiler_works_without_torch_and_transformers():
+    work = """
+import sys
+from agenthost.engine.sampling import grammar_compiler
+grammar_compiler._load_xgrammar()
+import numpy, xgrammar
+info = xgrammar.TokenizerInfo([b"a", b"b", b"c"], xgrammar.VocabType.RAW, vocab_size=3, stop_token_ids=[2])
+compiled = xgrammar.GrammarCompiler(info, max_threads=1).compile_regex("b")
+mask = numpy.zeros((1, 1), numpy.int32)
+xgrammar.GrammarMatcher(compiled).fill_next_token_bitmask(mask)
+print(mask[0, 0] & 7, [name for name in ("torch", "transformers") if getattr(sys.modules[name], "__file__", None)])
+"""
+    done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 []\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 
 import pytest
 from agenthost.tools import Registry, Session, Tool, ToolContext, ToolError, ToolResult, ToolSpec, default_tools
@@ -98,3 +100,16 @@ def test_elsewhere_than_linux_tools_are_off(monkeypatch):
     offer = default_tools()
     assert offer.registry.tools == {}
     assert "need Linux" in offer.missing[0]
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+async def test_only_schemas_of_others_are_applied_beside_the_event_loop(registry, session, monkeypatch, foreign):
+    def problem_of(arguments, schema):
+        places.append(threading.current_thread() is threading.main_thread())
+
+    places: list[bool] = []
+    monkeypatch.setattr("agenthost.tools.spec.problem_of", problem_of)
+    tool = registry.tools["echo"]
+    monkeypatch.setattr(tool, "spec", replace(tool.spec, foreign=foreign), raising=False)
+    assert (await registry.call("echo", {"text": "hello"}, ToolContext(session))).text == "hello"
+    assert places == [not foreign]

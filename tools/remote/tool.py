@@ -49,6 +49,7 @@ class RemoteTool(Tool):
             parameters=definition.parameters,
             annotations=definition.hints,
             timeout=server.config.timeout + 5.0,  # the server's own comes first, and says more
+            foreign=True,
         )
 
     @property
