@@ -152,8 +152,16 @@ class RadixTree:
 
         ``key`` holds the tokens of ``pages``, whole pages only. Returns the node at their end and the pages that now
         stand for them; where the tree already had the same tokens these are the tree's own, and the caller keeps (and
-        should free) its duplicates.
+        should free) its duplicates. A leaf that only the caller references grows itself, so that a prompt computed in
+        many chunks stays one edge.
         """
+        if node.references == 1 and not node.children and node.parent is not None:
+            node.key += key
+            node.pages += pages
+            node.last_used = self._clock
+            self.num_pages += len(pages)
+            self.num_referenced += len(pages)
+            return node, pages
         kept: list[int] = []
         position = 0
         while position < len(key):

@@ -131,6 +131,24 @@ def test_references_protect_a_whole_path():
     assert len(tree.evict(100)) == 3
 
 
+def test_a_prompt_computed_in_chunks_is_one_edge_until_another_one_shares_it():
+    cache, prompt = KVCache(100, PAGE), list(range(80))
+    opened = cache.open(cache.match("", encode_key(prompt)), len(prompt))
+    assert opened is not None
+    lease = opened[0]
+    for computed in range(10, 81, 10):
+        cache.commit(lease, encode_key(prompt[:computed]))
+    [edge] = cache._tree.nodes()
+    assert edge.pages == lease.pages and edge.references == 1
+    again = cache.open(cache.match("", encode_key(prompt)), 100)
+    assert again is not None
+    cache.commit(again[0], encode_key([*prompt, *range(20)]))
+    assert [len(node.pages) for node in cache._tree.nodes()] == [20, 5], "the first one's edge ends where it did"
+    cache.close(lease, encode_key(prompt))
+    cache.close(again[0], encode_key([*prompt, *range(20)]))
+    cache.check([])
+
+
 @pytest.mark.parametrize("nodes", [1000, 8000])
 def test_eviction_does_not_walk_the_tree(nodes):
     """The heap is touched a bounded number of times for each page that is given up, whatever the size of the tree."""
