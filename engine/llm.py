@@ -162,29 +162,30 @@ class _Output:
     """One output while it grows.
 
     ``at_once``: every token becomes text as it comes, since a stop string may end the output. Else that waits for the
-    end, and keeps no step waiting.
+    last one; until then nothing is kept but numbers, since many small objects set off full garbage collections.
     """
 
     def __init__(self, text: TextAssembler, *, at_once: bool) -> None:
         self.cached_tokens = 0
         self._text = text
         self._at_once = at_once
-        self._tokens: list[TokenOutput] = []
+        self._token_ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
         self._pieces: list[TextOutput] = []
 
     def take(self, output: TokenOutput) -> bool:
         """Add tokens; True when the output has ended."""
         self.cached_tokens = output.cached_tokens
         if not self._at_once:
-            self._tokens.append(output)
-            return output.finish_reason is not None
+            self._token_ids += output.token_ids
+            self._logprobs += output.logprobs or ()
+            if output.finish_reason is None:
+                return False
+            output = msgspec.structs.replace(output, token_ids=self._token_ids, logprobs=self._logprobs or None)
         self._pieces.append(self._text.take(output))
         return self._pieces[-1].finish_reason is not None
 
     def completion(self) -> Completion:
-        if self._tokens:
-            self._pieces.append(self._text.take(_joined(self._tokens)))
-            self._tokens = []
         last = self._pieces[-1]
         assert last.finish_reason is not None
         return Completion(
@@ -194,15 +195,6 @@ class _Output:
             last.stop_reason,
             [logprob for piece in self._pieces for logprob in piece.logprobs or []] or None,
         )
-
-
-def _joined(outputs: list[TokenOutput]) -> TokenOutput:
-    """All of a request's outputs as one."""
-    return msgspec.structs.replace(
-        outputs[-1],
-        token_ids=[token for output in outputs for token in output.token_ids],
-        logprobs=[logprob for output in outputs for logprob in output.logprobs or []] or None,
-    )
 
 
 def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

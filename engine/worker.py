@@ -18,6 +18,7 @@ import msgspec
 import zmq
 
 from .errors import EngineError, InvalidRequest
+from .garbage import freeze_loaded
 from .helpers import start_helpers
 from .parent import exit_with_parent
 from .protocol import (
@@ -65,6 +66,7 @@ def main() -> None:
         send(Refused(Error.of(error)))
         context.destroy(linger=1000)
         return
+    freeze_loaded()
     send(Ready(engine.info))
     _serve(engine, inbox, send)
 

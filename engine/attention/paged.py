@@ -19,7 +19,8 @@ from ..device import upload, upload_into
 from ..models.config import KVGroup
 from .base import AttentionBackend, Heads, StepLayout
 
-_PROGRAMS = 2048  # that a decode is split into at least, so that every multiprocessor has several
+_PROGRAMS = 640  # that a decode is split into at least, so that every multiprocessor has several
+_ALONE = 1 / 140  # of the memory's bandwidth is what a single program draws
 _MOST_SPLITS = 64
 
 
@@ -111,7 +112,8 @@ class PagedAttention(AttentionBackend):
     def prepare(self, layout: StepLayout) -> None:
         plan = HostPlan.of(layout, self.page_size)
         arrays = [plan.slots, plan.lengths, plan.starts, plan.pages]
-        self._decodes, self._splits = plan.decodes, self._splits_for(plan.decodes)
+        self._decodes = plan.decodes
+        self._splits = self._splits_for(plan.lengths[: plan.decodes]) if plan.decodes else 1
         counts = layout.counts[plan.decodes :]
         self._prefills = len(counts)
         arrays += self._chunk_arrays(plan, counts) if len(counts) else []
@@ -125,17 +127,31 @@ class PagedAttention(AttentionBackend):
         upload_into([plan.slots, plan.lengths, plan.starts, plan.pages], self._places, self._fixed)
         self.use_fixed(rows)
 
+    def fits_fixed(self, layout: StepLayout, rows: int) -> bool:
+        """Whether :meth:`prepare_fixed` suits these decodes: none is so long that the others would wait for it."""
+        return self._fair_splits(layout.depths) <= self._even_splits(rows)
+
     def use_fixed(self, rows: int) -> None:
         """Let :meth:`forward` read the fixed places, as captured graphs do."""
         slots, lengths, starts, pages = self._places
         self._slots, self._lengths, self._starts, self._pages = slots[:rows], lengths[:rows], starts[: rows + 1], pages
-        self._decodes, self._splits, self._prefills = rows, self._splits_for(rows), 0
+        self._decodes, self._splits, self._prefills = rows, self._even_splits(rows), 0
 
     def plan(self, plan: HostPlan, counts: np.ndarray) -> None:
         """For a library that plans a step on the host: ``counts`` are the new tokens of the prefill rows."""
 
-    def _splits_for(self, rows: int) -> int:
-        return min(_MOST_SPLITS, max(1, math.ceil(_PROGRAMS / max(1, rows * self.group.kv_heads))))
+    def _even_splits(self, rows: int) -> int:
+        """How many programs share a row and head when all rows are about as long."""
+        return min(_MOST_SPLITS, math.ceil(_PROGRAMS / (rows * self.group.kv_heads)))
+
+    def _splits_for(self, lengths: np.ndarray) -> int:
+        """The same for rows of these lengths, within the workspace."""
+        room = self._workspace.programs // (len(lengths) * self.group.kv_heads)
+        return min(max(self._even_splits(len(lengths)), self._fair_splits(lengths)), max(1, room))
+
+    def _fair_splits(self, lengths: np.ndarray) -> int:
+        """How many programs let the longest row end about when the others do."""
+        return round(lengths.max() / (_ALONE * max(1, lengths.sum()) * self.group.kv_heads))
 
     def _chunk_arrays(self, plan: HostPlan, counts: np.ndarray) -> list[np.ndarray]:
         """What the prefill rows need on the device besides; they are given to ``attend_chunks`` in ``_chunks``."""

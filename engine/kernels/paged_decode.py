@@ -40,8 +40,8 @@ def _decode(
     KV: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
     BLOCK: tl.constexpr, SPLIT: tl.constexpr, HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    head = tl.program_id(1)
+    head = tl.program_id(0)
+    row = tl.program_id(1).to(tl.int64)
     split = tl.program_id(2)
     last = tl.load(lengths_ptr + row) - 1  # place of the newest token
     blocks = tl.maximum(tl.cdiv(last, BLOCK), 1)
@@ -162,7 +162,7 @@ def paged_decode(
         slots: (rows,) int32, where the newest token's key and value go.
         keys, values: (pages, kv_heads, page_size, head_dim).
         starts: (rows + 1,) int32 or more, where each row's pages begin in ``pages``.
-        lengths: (rows,) int32 tokens to attend to, the newest included.
+        lengths: (rows,) int32 tokens to attend to, the newest included. Fastest when the longest come first.
         splits: programs that share a row and head; a power of two is not needed.
         out: (rows, heads * head_dim).
     """
@@ -171,7 +171,8 @@ def paged_decode(
     group = all_heads // kv - 2
     assert rows * kv * splits <= workspace.programs or splits == 1
     block = max(page, 64 if dim <= 128 else 32)
-    _decode[(rows, kv, splits)](
+    # Programs start in the grid's order: a row's heads, whose lines are neighbours, and the longest rows first.
+    _decode[(kv, rows, splits)](
         heads, norm if norm is not None else heads, cos, sin, slots, keys, values, starts, pages, lengths,
         out, workspace.partial, workspace.stats, eps, dim**-0.5 * _LOG2E.value * k_scale, k_scale, v_scale, splits,
         KV=kv, GROUP=group, ROWS=max(16, triton.next_power_of_2(group)), DIM=dim, PAGE=page, BLOCK=block,

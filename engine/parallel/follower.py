@@ -16,6 +16,7 @@ from queue import SimpleQueue
 
 import msgspec
 
+from ..garbage import freeze_loaded
 from ..parent import exit_with_parent
 from ..runner.load import device_of, load_runner
 from ..runner.step import Step
@@ -43,6 +44,7 @@ def main() -> None:
     steps: SimpleQueue[Step | None] = SimpleQueue()
     threading.Thread(target=_receive, args=(connect_to_leader(config, store), steps), daemon=True).start()
     runner = load_runner(config, group, device).runner
+    freeze_loaded()
     while (step := steps.get()) is not None:
         runner.sample(runner.forward(step))
     runner.close()

@@ -77,13 +77,19 @@ class DecodeGraphs:
         upload_into([slots, positions], self._places, self._fixed)
 
     def fits(self, layout: StepLayout) -> bool:
-        """Whether a step is nothing but decodes, and not too many."""
-        return len(layout.counts) <= self._sizes[-1] and bool((layout.counts == 1).all())
+        """Whether a step is nothing but decodes, not too many, and none far longer than the others."""
+        rows = len(layout.counts)
+        if rows > self._sizes[-1] or not (layout.counts == 1).all():
+            return False
+        return self._attention.fits_fixed(layout, self._size(rows))
+
+    def _size(self, rows: int) -> int:
+        return self._sizes[bisect_left(self._sizes, rows)]
 
     def run(self, step: Step) -> torch.Tensor:
         """Logits of the sampling rows, valid until the next step."""
         rows = len(step.slots)
-        size = self._sizes[bisect_left(self._sizes, rows)]
+        size = self._size(rows)
         known = np.flatnonzero(step.ids != ON_DEVICE)  # last tokens of prompts
         if len(known):
             slots, ids = upload([step.slots[known], step.ids[known]], self._newest.device)

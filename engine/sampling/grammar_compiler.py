@@ -15,7 +15,6 @@ tools, compiled in 30 ms, become 72 MB of JSON that takes 5 s to write and 1 s t
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import re
@@ -35,6 +34,7 @@ from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
+from ..garbage import freeze_loaded
 from ..request import GrammarKind
 from .grammar_schema import MAX_WHITESPACE, prepare_schema, prepare_structural_tag
 
@@ -114,8 +114,7 @@ def serve(control: socket.socket, config: CompilerConfig) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, and this process ends with it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     vocabulary = load_vocabulary(config.folder, config.vocab_size)
-    gc.collect()
-    gc.freeze()  # else the children's collector would copy every page it visits
+    freeze_loaded()
     control.sendall(READY)
     while True:
         kind, descriptors, _, _ = socket.recv_fds(control, 1, 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +105,7 @@ class Planner:
             suspects = self._admit(plan, chunks, self._budget.idle, [s for s in self.waiting if s.suspect][:1])
             running = [] if suspects else running
         decodes = [s for s in running if s.decoding]
+        decodes.sort(key=attrgetter("computed"), reverse=True)  # those that read most start first
         work = self._budget.cost_of_decodes(len(decodes), sum(s.computed for s in decodes))
         left = max(self._budget.busy - work, 0.0) if decodes else self._budget.idle
         for sequence in running:

@@ -26,6 +26,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ...engine import AsyncEngine, EngineConfig, EngineInfo, Request, TokenOutput, TokenStream
+from ...engine.garbage import freeze_loaded
 from ..app import create_app
 from ..config import ServerConfig
 
@@ -125,6 +126,7 @@ def main(descriptor: int) -> None:
         await (beside if scope.get("path") in ("/bare", "/self") else served)(scope, receive, send)
 
     async def serve() -> None:
+        freeze_loaded()  # as agenthost serve does
         watching = asyncio.create_task(delay.watch())
         await uvicorn.Server(uvicorn.Config(app, log_level="error", backlog=4096)).serve([listener])
         watching.cancel()

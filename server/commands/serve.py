@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from ...engine import EngineError
+from ...engine.garbage import freeze_loaded
 from ..app import create_app
 from ..config import ServerConfig
 from ..http.keys import KeysError
@@ -73,6 +74,7 @@ async def _announce(served: ServedModel, server: uvicorn.Server, config: ServerC
         log.error("cannot serve %s: %s", config.engine.model, error)
         server.should_exit = True
         return
+    freeze_loaded()
     log.info(
         "ready: %s on %s (%s), context %d tokens, at http://%s:%d/v1",
         served.names[0], info.device, info.dtype, info.max_model_len, config.host, config.port,

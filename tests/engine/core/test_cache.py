@@ -139,7 +139,8 @@ def test_a_prompt_computed_in_chunks_is_one_edge_until_another_one_shares_it():
     for computed in range(10, 81, 10):
         cache.commit(lease, encode_key(prompt[:computed]))
     [edge] = cache._tree.nodes()
-    assert edge.pages == lease.pages and edge.references == 1
+    assert edge.pages == lease.pages
+    assert edge.references == 1
     again = cache.open(cache.match("", encode_key(prompt)), 100)
     assert again is not None
     cache.commit(again[0], encode_key([*prompt, *range(20)]))
