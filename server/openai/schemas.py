@@ -37,7 +37,7 @@ class CustomFormat(_Lenient):
 
 
 class CustomDefinition(_Lenient):
-    """A tool whose input is plain text. Grammars are shown to the model; a regular expression is enforced too."""
+    """A tool whose input is plain text, which a grammar may bind."""
 
     name: str
     description: str | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..chat.formats import FunctionTool, ToolChoice
+from ..chat.languages import LanguageError, language_of
 from ..chat.model import ChatModel
 from ..chat.schema_check import MAX_TOOLS, NAME, SchemaError, check_object_schema
 from .errors import ApiError
@@ -14,6 +15,9 @@ from .schemas import AllowedChoice, ChatRequest, CustomDefinition, NamedChoice, 
 
 JsonObject = dict[str, Any]
 
+_ONE_TEXT: JsonObject = {
+    "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": False,
+}  # fmt: skip
 _NO_PARAMETERS: JsonObject = {"type": "object", "properties": {}}
 
 
@@ -47,7 +51,7 @@ def read_tools(chat: ChatRequest, model: ChatModel) -> Tools:
     given = definitions(chat)
     if len(given) > MAX_TOOLS:
         raise ApiError(f"There are {len(given)} tools, at most {MAX_TOOLS} may be given.", param="tools")
-    functions = [_function(tool, index) for index, tool in enumerate(given)]
+    functions = [_function(tool, index, model) for index, tool in enumerate(given)]
     names = [function.name for function in functions]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -71,9 +75,9 @@ def read_tools(chat: ChatRequest, model: ChatModel) -> Tools:
     )
 
 
-def _function(tool: ToolDefinition, index: int) -> FunctionTool:
+def _function(tool: ToolDefinition, index: int, model: ChatModel) -> FunctionTool:
     if tool.type == "custom" and tool.custom is not None:
-        return FunctionTool(_name(tool.custom.name, index, "custom"), _custom_parameters(tool.custom))
+        return _custom(tool.custom, index, model)
     if tool.type != "function" or tool.function is None:
         problem = f"it is {tool.type!r} without a definition; expected a function or a custom tool"
         raise _bad_tool(index, "type", problem)
@@ -96,15 +100,22 @@ def _name(name: str, index: int, kind: str) -> str:
     return name
 
 
-def _custom_parameters(tool: CustomDefinition) -> JsonObject:
-    """Models call functions only, so a custom tool is a function with one text. A regular expression binds it."""
-    grammar = tool.format.grammar if tool.format is not None else None
-    text = {"type": "string"}
-    if grammar is not None and grammar.syntax == "regex":
-        text["pattern"] = grammar.definition
-    return {
-        "type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False,
-    }  # fmt: skip
+def _custom(tool: CustomDefinition, index: int, model: ChatModel) -> FunctionTool:
+    """Models call functions only, so a custom tool is a function with one text. Its grammar binds that."""
+    function = FunctionTool(_name(tool.name, index, "custom"), _ONE_TEXT)
+    if tool.format is None or tool.format.type == "text":
+        return function
+    grammar = tool.format.grammar
+    if grammar is None:
+        raise _bad_tool(index, "custom.format.grammar", "a format of type grammar needs its definition and syntax")
+    try:
+        function = function._replace(language=language_of(grammar.syntax, grammar.definition))
+        if model.format is not None:
+            model.format.tags([function], one=True)  # some formats cannot write every text
+    except LanguageError as error:
+        problem = f"the {grammar.syntax} grammar of {tool.name!r} cannot be used: {error}"
+        raise _bad_tool(index, "custom.format.grammar.definition", problem) from error
+    return function
 
 
 def _rendered(tool: ToolDefinition, parameters: JsonObject) -> JsonObject:

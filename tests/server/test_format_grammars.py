@@ -1,15 +1,20 @@
 """A model with random weights always calls validly under each format's grammar: whole and streamed, on the engine.
 
+So it is with the languages of custom tools, whose texts hold what JSON escapes, and what ends a text in other formats.
+
 One engine serves all formats: its tokenizer has one token for each byte, and the formats' marks, which are special
 tokens in one half of the tests and ordinary text in the other.
 """
 
 import asyncio
 import json
+import re
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import jsonschema
+import lark
 import openai
 import pytest
 from agenthost.engine import AsyncEngine, EngineConfig
@@ -33,6 +38,24 @@ MOST_TOKENS = 800
 WORDS = ("</parameter>", "</function>", "</think>")
 ENDING = ("</parameter>", "</arg_value>", "<escape>", '<|"|>', "<|end|>", "</think>", '"')
 LEANING = {**dict.fromkeys("}],:", 2.0), **dict.fromkeys("0123456789eE", -1.0), **dict.fromkeys(ENDING, 3.5)}
+
+# One family of each way to write a text: in JSON, in Python, and up to three marks. The others write JSON too.
+WAYS = [
+    pytest.param(family, marks=() if family in ("chatml", "pythonic", "qwen3_coder", "gemma") else pytest.mark.slow)
+    for family in FAMILIES
+]
+PATCH = r"""
+start: begin hunk+ "*** End" LF?
+begin: "*** Begin \"Patch\"\\" LF
+hunk: ("+" | "-") /[^\n]{1,3}/ LF | "<" name~0..2 "/" LF | "[" pair ("," pair)* "]" LF
+pair: INT ":" (pair | ESCAPED_STRING)?
+?name: "</"i WORD ">"?
+WORD: ("a".."c" | /[é\t]/) ~ 1..2
+%import common (INT, LF)
+%import common.ESCAPED_STRING
+%ignore /[ \t]/+
+"""
+LINES = r'"(?:[^"\\\n]|\\.|</?p?){0,4}"\r?\n{1,2}[\w\s<]{0,2}'
 
 
 class SharedEngine(AsyncEngine):
@@ -74,24 +97,36 @@ def family(request):
     return request.param
 
 
-async def answers(engine, family):
-    """(choice, raw text, content, calls, finish reason) of every choice and some seeds, all at once."""
+@asynccontextmanager
+async def served(engine, family):
+    """A client of a server of ``engine`` with the family's template."""
     app = create_app(ServerConfig(engine=engine.config, chat_template=template(family)), engine)
     async with app.state.served as served, httpx2.AsyncClient(transport=httpx2.ASGITransport(app)) as http:
         await served.ready()
         async with openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="x", http_client=http) as client:
-            asked = [(choice, seed) for choice in CHOICES for seed in SEEDS]
-            return await asyncio.gather(*(answer(client, engine, family, *one) for one in asked))
+            yield client
+
+
+def request(engine, family, **more) -> Any:
+    end = engine.tokenizer.token_id(ENDS.get(family, "<|im_end|>"))
+    bias = {engine.tokenizer.token_id(text): value for text, value in LEANING.items()}
+    return {
+        "model": engine.config.model.rpartition("/")[2], "messages": [{"role": "user", "content": "weather?"}],
+        "max_tokens": MOST_TOKENS, "logit_bias": {**bias, end: 3.0},
+        "extra_body": {"stop_token_ids": [end], "return_token_ids": True}, **more,
+    }  # fmt: skip
+
+
+async def answers(engine, family):
+    """(choice, raw text, content, calls, finish reason) of every choice and some seeds, all at once."""
+    async with served(engine, family) as client:
+        asked = [(choice, seed) for choice in CHOICES for seed in SEEDS]
+        return await asyncio.gather(*(answer(client, engine, family, *one) for one in asked))
 
 
 async def answer(client, engine, family, choice, seed):
     end = engine.tokenizer.token_id(ENDS.get(family, "<|im_end|>"))
-    bias = {engine.tokenizer.token_id(text): value for text, value in LEANING.items()}
-    common: Any = {
-        "model": engine.config.model.rpartition("/")[2], "messages": [{"role": "user", "content": "weather?"}],
-        "tools": ASKED, "tool_choice": choice, "seed": seed, "max_tokens": MOST_TOKENS,
-        "logit_bias": {**bias, end: 3.0}, "extra_body": {"stop_token_ids": [end], "return_token_ids": True},
-    }  # fmt: skip
+    common = request(engine, family, tools=ASKED, tool_choice=choice, seed=seed)
     if seed % 2:
         whole = (await client.chat.completions.create(**common)).choices[0]
         calls = [(call.function.name, call.function.arguments) for call in whole.message.tool_calls or []]
@@ -141,3 +176,28 @@ def test_every_call_of_a_random_model_is_valid(engine, portal, family):
 def without_thoughts(written):
     thoughts, mark, rest = written.partition("</think>")
     return rest.lstrip() if mark and thoughts.startswith("<think>") else written
+
+
+async def text(engine, family, syntax, definition, seed):
+    """What a random model calls a custom tool with, None where it has not come to an end."""
+    grammar = {"type": "grammar", "grammar": {"syntax": syntax, "definition": definition}}
+    tool = {"type": "custom", "custom": {"name": "edit", "format": grammar}}
+    choice = {"type": "custom", "custom": {"name": "edit"}}
+    async with served(engine, family) as client:
+        asked = request(engine, family, tools=[tool], tool_choice=choice, seed=seed, max_tokens=200)
+        answer = (await client.chat.completions.create(**asked)).choices[0]
+    return answer.message.tool_calls[0].custom.input if answer.finish_reason == "stop" else None
+
+
+@pytest.mark.parametrize("family", WAYS)
+def test_every_text_of_a_random_model_is_in_the_language_of_its_tool(engine, portal, family):
+    async def all_of_them():
+        asked = [("lark", PATCH, seed) for seed in SEEDS] + [("regex", LINES, seed) for seed in SEEDS]
+        return await asyncio.gather(*(text(engine, family, *one) for one in asked))
+
+    *patches, one, other = portal.call(all_of_them)
+    patch = lark.Lark(PATCH, parser="earley", lexer="dynamic_complete")
+    assert any(map(patch.parse, filter(None, patches)))
+    lines = [*filter(None, (one, other))]
+    assert lines
+    assert all(re.fullmatch(LINES, line) for line in lines), lines

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from ..languages import Language, ebnf
+from ..languages.excluding import excluding
+
 JsonObject = dict[str, Any]
 
 ChoiceMode = Literal["none", "auto", "required", "named"]
@@ -21,10 +24,20 @@ MOST_WHITESPACE = 32
 
 
 class FunctionTool(NamedTuple):
-    """A function that the model may call: its name and the JSON Schema of its arguments."""
+    """A function that the model may call: its name and the JSON Schema of its arguments.
+
+    ``language`` is what the text must be in that is its only argument; None where the schema says all.
+    """
 
     name: str
     parameters: JsonObject
+    language: Language | None = None
+
+    @property
+    def argument(self) -> str:
+        """The name of its only argument."""
+        (name,) = self.parameters["properties"]
+        return name
 
 
 @dataclass(frozen=True)
@@ -210,6 +223,12 @@ def several(tags: Sequence[JsonObject], separator: str, one: bool) -> JsonObject
 
 def json_arguments(tool: FunctionTool) -> JsonObject:
     """The structural-tag format of a call's arguments as a JSON object."""
+    if tool.language is not None:
+        opens = rf"\{{ ?{json.dumps(tool.argument)}: ?"
+        return {
+            "type": "sequence",
+            "elements": [{"type": "regex", "pattern": opens}, json_string(tool.language), _const("}")],
+        }
     return {"type": "json_schema", "json_schema": tool.parameters, "max_whitespace_cnt": MOST_WHITESPACE}
 
 
@@ -221,3 +240,21 @@ def object_tag(tool: FunctionTool, key: str = "arguments") -> JsonObject:
 
 def _excluding(excludes: Sequence[str]) -> JsonObject:
     return {"excludes": list(excludes)} if excludes else {}
+
+
+def json_string(language: Language) -> JsonObject:
+    """A text of the language as a JSON string."""
+    return _between('"', {"type": "grammar", "grammar": ebnf.json_string(language)}, '"')
+
+
+def plain_text(language: Language, begin: str, end: str) -> JsonObject:
+    """A text of the language as it is, up to the first ``end``. Raises LanguageError where each text holds one."""
+    return _between(begin, {"type": "grammar", "grammar": ebnf.raw(excluding(language, end.strip()))}, end)
+
+
+def _between(begin: str, content: JsonObject, end: str) -> JsonObject:
+    return {"type": "sequence", "elements": [_const(begin), content, _const(end)]}
+
+
+def _const(text: str) -> JsonObject:
+    return {"type": "const_string", "value": text}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Delta, FunctionTool, JsonObject, StreamParser, ToolFormat
+from .base import Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, plain_text
 from .markup import MarkupParser
 from .notation import Notation, members
 from .raw_values import dumped, literal
@@ -48,14 +48,20 @@ class Gemma(ToolFormat):
         return GemmaCalls(self._marks)
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
-        marks, notation = self._marks, _notation(self._marks)
+        marks = self._marks
         return [
             {
-                "type": "tag", "begin": f"{marks.open}call:{tool.name}{{",
-                "content": members(tool.parameters, notation), "end": f"}}{marks.close}",
+                "type": "tag", "begin": f"{marks.open}call:{tool.name}{{", "content": self._arguments(tool),
+                "end": f"}}{marks.close}",
             }
             for tool in tools
         ]  # fmt: skip
+
+    def _arguments(self, tool: FunctionTool) -> JsonObject:
+        if tool.language is None:
+            return members(tool.parameters, _notation(self._marks))
+        quote = self._marks.quote
+        return plain_text(tool.language, f"{tool.argument}:{quote}", quote)
 
 
 def _notation(marks: _Marks) -> Notation:

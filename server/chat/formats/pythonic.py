@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from .base import Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, several
+from .base import Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, json_string, several
 from .markup import LONGEST_NAME, MarkupParser, say
 from .notation import Notation, json_text, members
 from .raw_values import dumped, literal
@@ -59,8 +59,11 @@ class Llama4Pythonic(Pythonic):
 
 
 def _tag(tool: FunctionTool) -> JsonObject:
-    content = members(tool.parameters, _PYTHON, key="{}=".format)
-    return {"type": "tag", "begin": f"{tool.name}(", "content": content, "end": ")"}
+    if tool.language is not None:
+        begin, content = f"{tool.name}({tool.argument}=", json_string(tool.language)
+    else:
+        begin, content = f"{tool.name}(", members(tool.parameters, _PYTHON, key="{}=".format)
+    return {"type": "tag", "begin": begin, "content": content, "end": ")"}
 
 
 class PythonCalls(MarkupParser):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .base import MOST_WHITESPACE, Delta, FunctionTool, JsonObject, StreamParser, ToolFormat
+from .base import MOST_WHITESPACE, Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, plain_text
 from .markup import LONGEST_NAME, MarkupParser, partial
 from .raw_values import argument_schema, dumped, from_text, inner, is_text
 
@@ -53,14 +53,24 @@ class TaggedFormat(ToolFormat):
         return TaggedCalls(self.spelling, tools)
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
-        arguments = {"type": "json_schema", "style": self.style, "max_whitespace_cnt": MOST_WHITESPACE}
         return [
             {
                 "type": "tag", "begin": self.begin.format(tool.name), "end": self.end,
-                "content": {**arguments, "json_schema": tool.parameters},
+                "content": self._arguments(tool),
             }
             for tool in tools
         ]  # fmt: skip
+
+    def _arguments(self, tool: FunctionTool) -> JsonObject:
+        if tool.language is None:
+            style = {"style": self.style, "max_whitespace_cnt": MOST_WHITESPACE}
+            return {"type": "json_schema", "json_schema": tool.parameters, **style}
+        tags = self.spelling
+        line = "" if self.begin.endswith("\n") else "\n"
+        before = f"{line}{tags.key}{tool.argument}{tags.key_end}"
+        value = f"\n{tags.value}" if tags.value else ""
+        # The line breaks that set a text off from its tags are none of it.
+        return plain_text(tool.language, f"{before}{value}\n", f"\n{tags.value_end}\n")
 
 
 class TaggedCalls(MarkupParser):
