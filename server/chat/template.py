@@ -21,6 +21,12 @@ from jinja2.utils import Namespace
 JsonObject = dict[str, Any]
 
 
+# All that an expression of a template can raise: what a template cannot do with these messages is a refusal.
+_REFUSALS = (
+    jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+
+
 class TemplateError(ValueError):
     """The template cannot be compiled, or refuses these messages; the message is the template's own."""
 
@@ -59,7 +65,7 @@ class ChatTemplate:
             return template.render(
                 messages=messages, tools=tools, documents=None, add_generation_prompt=add_generation_prompt, **context
             )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        except _REFUSALS as error:
             raise TemplateError(f"The chat template cannot render these messages: {error}") from error
 
 
@@ -75,6 +81,12 @@ class _GenerationBlocks(Extension):
 
 class _Namespace(Namespace):
     """Takes no names of Python's own, which would let a template dress it up as another kind of object."""
+
+    def __init__(*args: Any, **names: Any) -> None:
+        self, *given = args
+        Namespace.__init__(self)
+        for name, value in dict(*given, **names).items():
+            self[name] = value
 
     def __setitem__(self, name: str, value: object) -> None:
         if name.startswith("_"):

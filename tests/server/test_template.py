@@ -86,6 +86,9 @@ def test_a_template_that_refuses_says_so_in_its_own_words():
         "{{ messages[0].nothing.here }}",
         "{{ 1 + 'x' }}",
         "{% set n = namespace() %}{% set n.__html__ = raise_exception %}{{ n }}",
+        "{% set n = namespace(__html__=raise_exception) %}{{ n }}",
+        "{{ 1 // 0 }}",
+        "{{ range(10 ** 9) }}",
     ],
 )
 def test_the_sandbox_turns_mischief_into_an_error(source):
