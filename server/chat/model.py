@@ -6,11 +6,14 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from ...engine import Grammar, Tokenizer
-from . import reasoning
+from . import habits, reasoning
 from .formats import FunctionTool, StreamParser, ToolChoice, ToolFormat, detect, named
 from .messages import easier_messages
 from .reasoning import Place, ReasoningFormat
@@ -55,6 +58,7 @@ class ChatModel:
         self.format = format
         self.reasoning = None if format is not None and format.whole_turn else reasoning
         self.defaults = defaults or {}
+        self._habits = habits.observe(template)
         # What ends a turn: for the model, and in templates.
         ends = [tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokenizer.eos_token_ids]
         self._ends = [*filter(None, ends), *(format.ends if format is not None else ())]
@@ -131,7 +135,7 @@ class ChatModel:
         format = self.format
         if format is not None and (tools or (format.whole_turn and text is not None)):
             thoughts = reasoning.marks(self.reasoning) if place == "before" else ()
-            body = format.body(tools, choice or ToolChoice(), text, thoughts)
+            body = format.body(tools, self._choice(choice or ToolChoice()), text, thoughts)
         elif text is not None:
             if place == "after":
                 return text_grammar(text)
@@ -203,6 +207,8 @@ class ChatModel:
             return None
         thoughts = [turn["reasoning_content"].strip() for turn in turns if turn.get("reasoning_content")]
         new_turn = any(message["role"] == "user" for message in following)
+        if not after.startswith(before):
+            before = before.removesuffix(self._closing)
         if not after.startswith(before) or (new_turn and not all(thought in after for thought in thoughts)):
             return None
         return self._encode(after[self._turn_end(before) :])
@@ -215,6 +221,27 @@ class ChatModel:
         words = rendered.rstrip()
         end = next((end for end in self._ends if words.endswith(end)), None)
         return len(rendered) if end is None else len(words) - len(end)
+
+    @cached_property
+    def _closing(self) -> str:
+        """With what every conversation ends, also where the assistant is not asked to go on.
+
+        A few templates then write a token of their own, or ask nevertheless.
+        """
+        asked = {"role": "user", "content": "."}
+        try:
+            ends = [
+                reversed(self._render(said, None, add_generation_prompt=False))
+                for said in ([asked], [asked, {"role": "assistant", "content": "a"}])
+            ]
+        except TemplateError:
+            return ""
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
+        return "".join(char for char, _ in same)[::-1]
+
+    def _choice(self, choice: ToolChoice) -> ToolChoice:
+        """``choice`` without what the template could not print."""
+        return replace(choice, parallel=choice.parallel and not self._habits.one_call)
 
     def _conversation(
         self,
@@ -249,7 +276,7 @@ class ChatModel:
         add_generation_prompt: bool = True,
         **variables: object,
     ) -> str:
-        said = [self._as_text(message) for message in messages]
+        said = [self._as_text(message) for message in self._habits.fit(messages)]
         return self.template.render(said, tools or None, add_generation_prompt=add_generation_prompt, **variables)
 
     def _as_text(self, message: JsonObject) -> JsonObject:

@@ -1,0 +1,130 @@
+"""Templates that want messages in another shape than the server's: each is understood by trying it."""
+
+import asyncio
+import json
+
+import pytest
+from agenthost.engine import Tokenizer
+from agenthost.server.chat.conversation import Conversation
+from agenthost.server.chat.formats import FunctionTool
+from agenthost.server.chat.habits import Habits, observe
+from agenthost.server.chat.messages import assistant, normalise
+from agenthost.server.chat.model import ChatModel
+from agenthost.server.chat.template import ChatTemplate
+
+from .families import FAMILIES, template
+
+TOOL = FunctionTool("now", {"type": "object", "properties": {}})
+OFFERED = [{"type": "function", "function": TOOL._asdict()}]
+
+
+def chat(turn, head="", tail=""):
+    """A template of turns in brackets, in which ``turn`` writes a call ``c`` of message ``m``."""
+    return (
+        f"{head}{{% for m in messages %}}[{{{{ m.role }}}}:{{{{ m.content or '' }}}}"
+        f"{{% for c in m.tool_calls or [] %}}{turn}{{% endfor %}}<|im_end|>{{% endfor %}}"
+        f"{{% if add_generation_prompt %}}[assistant:{{% else %}}{tail}{{% endif %}}"
+    )
+
+
+PLAIN = "<tool_call>{{ c.function.name }} {{ c.function.arguments | tojson }}</tool_call>"
+ADDED = "<tool_call>{{ c.function.name + ' ' + c.function.arguments }}</tool_call>"
+PRINTED = "<tool_call>{{ c.function.name }} {{ c.function.arguments }}</tool_call>"
+NINE = "{% if (c.id or '') | length != 9 %}{{ raise_exception('nine, please') }}{% endif %}{{ c.id }}" + PLAIN
+SINGLE = (
+    "{% for m in messages if m.tool_calls and m.tool_calls | length > 1 %}{{ raise_exception('one!') }}{% endfor %}"
+)
+ONLY_NULL = chat(PLAIN).replace("m.tool_calls or []", "(m.tool_calls or [] if m.content is none else [])")
+THINKS = chat(
+    "{% if m.thinking and m.content %}{{ raise_exception('either') }}{% endif %}"
+    "{% if loop.first %}({{ m.thinking }}){% endif %}" + PLAIN
+)
+TEMPLATES = {
+    "plain": (chat(PLAIN), Habits()),
+    "added": (chat(ADDED), Habits(text_arguments=True)),
+    "printed": (chat(PRINTED), Habits(text_arguments=True)),
+    "nine": (chat(NINE), Habits(short_ids=True)),
+    "single": (chat(PLAIN, SINGLE), Habits(one_call=True)),
+    "null": (ONLY_NULL, Habits(null_content=True)),
+    "thinks": (THINKS, Habits(thinking=True, lone_thoughts=True)),
+}
+
+
+@pytest.fixture
+def make_chat(make_model):
+    def make(source):
+        folder = make_model()
+        (folder / "chat_template.jinja").write_text(source)
+        return ChatModel.load(folder, Tokenizer.load(folder))
+
+    return make
+
+
+def said(model, messages):
+    return model.tokenizer.decode(asyncio.run(model.prompt(messages, OFFERED)), skip_special_tokens=False)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_a_template_wants_is_found(name):
+    source, wanted = TEMPLATES[name]
+    assert observe(ChatTemplate(source)) == wanted
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_most_templates_want_what_the_server_has(family):
+    assert observe(ChatTemplate(template(family))) in (Habits(), Habits(thinking=True), Habits(one_call=True))
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_calls_thoughts_and_words_all_reach_the_prompt(make_chat, name):
+    calls = [("call_1", "now", '{"a": "é"}'), ("call_2", "now", '{"b": 2}')]
+    turn = assistant("Words.", calls, "Thoughts.")
+    results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": f"result {n}"} for n in (2, 1)]
+    text = said(make_chat(TEMPLATES[name][0]), [{"role": "user", "content": "go"}, turn, *results])
+    for part in ('now {"a": "é"}', 'now {"b": 2}', "result 1", "result 2", "Words."):
+        assert text.count(part) == 1
+    assert name != "thinks" or "(Thoughts.\n\nWords.)" in text
+    if name == "single":
+        assert text.index('"a"') < text.index("result 1") < text.index('"b"') < text.index("result 2")
+
+
+def test_ids_are_shortened_alike_in_calls_and_results_and_kept_where_they_fit():
+    calls = [("call_of_ours", "now", "{}"), ("abcdef123", "now", "{}")]
+    results = [{"role": "tool", "tool_call_id": id, "content": ""} for id, *_ in calls]
+    turn, *results = Habits(short_ids=True).fit([assistant("", calls), *results])
+    ids = [call["id"] for call in turn["tool_calls"]]
+    assert ids == [result["tool_call_id"] for result in results]
+    assert ids[1] == "abcdef123" != ids[0]
+    assert [len(id) for id in ids] == [9, 9]
+
+
+def test_a_call_without_an_id_is_not_refused(make_chat):
+    call = {"type": "function", "function": {"name": "now", "arguments": "{}"}}
+    messages = normalise([{"role": "user", "content": "?"}, {"role": "assistant", "tool_calls": [call]}])
+    assert "now {}" in said(make_chat(TEMPLATES["nine"][0]), messages)
+
+
+def test_where_a_turn_holds_one_call_the_grammar_ends_behind_it(make_chat):
+    for name, stops in (("plain", False), ("single", True)):
+        model = make_chat(TEMPLATES[name][0] + '{# {"name": "f", "arguments": {}} #}')
+        grammar = model.grammar([], [TOOL])
+        assert grammar is not None
+        assert json.loads(grammar.source)["format"]["stop_after_first"] is stops
+
+
+@pytest.mark.parametrize("tail", ["<|endoftext|>", "[assistant:"])
+def test_turns_are_spliced_though_the_template_closes_conversations(make_chat, tail):
+    """Some write an end of their own, or ask for a turn, where none is asked for."""
+    model = make_chat(chat(PLAIN, tail=tail))
+    written = model.tokenizer.encode('<tool_call>now  {  "a":1}</tool_call>')
+
+    async def talk():
+        conversation = Conversation(model, OFFERED)
+        first = await conversation.prompt([{"role": "user", "content": "go"}])
+        conversation.append_turn("", [("c", "now", '{"a": 1}')], written)
+        second = await conversation.prompt([{"role": "tool", "tool_call_id": "c", "content": "noon"}])
+        assert second[: len(first) + len(written)] == [*first, *written]
+        rest = model.tokenizer.decode(second[len(first) + len(written) :], skip_special_tokens=False)
+        assert rest == "<|im_end|>[tool:noon<|im_end|>[assistant:"
+
+    asyncio.run(talk())
