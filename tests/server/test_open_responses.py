@@ -1,6 +1,7 @@
 """The cases of the Open Responses compliance suite that need neither images nor WebSockets, over plain HTTP.
 
-The suite itself is not run here: it needs bun and the network.
+Its revision is 92c12d96 (July 2026). The suite itself is not run here: it needs bun, and is no package of its own. It was
+run beside these tests; the scripted server says what the model is too weak for.
 """
 
 import json
@@ -117,3 +118,10 @@ def test_compaction(scripted, ask):
     assert compacted["object"] == "response.compaction"
     assert compacted["output"][-1]["type"] == "compaction"
     assert text_of(ask(input=[*compacted["output"], message("user", "My name?")])) == "hello"
+
+
+def test_compaction_needs_a_model(scripted):
+    body = {"input": [message("user", "Compact this conversation.")]}
+    answer = httpx.post(f"{scripted.url}/v1/responses/compact", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "model"

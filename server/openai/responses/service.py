@@ -127,7 +127,9 @@ class ResponseService:
         return len(prepared.prompt)
 
     async def compact(self, request: InputRequest, caller: Caller) -> JsonObject:
-        """See :mod:`compaction`. Raises :class:`ApiError` or EngineError."""
+        """See :mod:`compaction`. Open Responses demands a model here. Raises :class:`ApiError` or EngineError."""
+        if request.model is None:
+            raise ApiError("Missing required parameter: 'model'.", code="missing_required_parameter", param="model")
         chat, history = await self._asked(request, caller)
         return await compact(chat, history.items, self._served, caller.name, stored=_continues(request))
 
