@@ -108,7 +108,7 @@ def _prints(template: ChatTemplate, habits: Habits, calls: int, text: str = "", 
         id = f"call_{number:024}"
         function = {"name": name, "arguments": {"city": "Oslo"}}
         turn["tool_calls"].append({"id": id, "type": "function", "function": function})
-        results.append({"role": "tool", "tool_call_id": id, "name": name, "content": "Sun."})
+        results.append({"role": "tool", "tool_call_id": id, "name": "tool", "content": "Sun."})
     try:
         printed = template.render(habits.fit([_USER, turn, *results]), [_TOOL])
     except TemplateError:

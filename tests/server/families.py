@@ -5,6 +5,7 @@ from typing import Any
 
 from agenthost.server.chat import formats
 from agenthost.server.chat.formats import CallArguments, CallStart, FunctionTool, ReasoningDelta, TextDelta
+from agenthost.server.chat.habits import observe
 from agenthost.server.chat.template import ChatTemplate
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -13,7 +14,8 @@ FAMILIES = {
     "llama4_pythonic": "llama4_pythonic", "mistral": "mistral", "mistral_args": "mistral",
     "deepseek_v3": "deepseek_v3", "deepseek_v31": "deepseek_v31", "openai": "openai", "kimi_k2": "kimi_k2",
     "glm45": "glm45", "granite": "granite", "phi4_mini_json": "phi4_mini_json",
-    "phi4_mini_tokens": "phi4_mini_json", "gemma": "gemma", "gemma4": "gemma",
+    "phi4_mini_tokens": "phi4_mini_json", "gemma": "gemma", "gemma4": "gemma", "seed_oss": "qwen3_coder",
+    "mistral_ids": "mistral",
 }  # fmt: skip
 """Template to the name of its format."""
 
@@ -24,12 +26,12 @@ ENDS = {
     "llama3_json": "<|eot_id|>", "pythonic": "<|eot|>", "llama4_pythonic": "<|eot|>", "openai": "<|call|>",
     "deepseek_v3": "<｜end▁of▁sentence｜>", "deepseek_v31": "<｜end▁of▁sentence｜>", "granite": "<|end|>",
     "phi4_mini_json": "<|end|>", "phi4_mini_tokens": "<|end|>", "gemma": "<end_of_turn>", "gemma4": "<turn|>",
-    "glm45": "<|observation|>",
+    "glm45": "<|observation|>", "seed_oss": "<seed:eos>",
 }  # fmt: skip
 """The token that ends a turn, where it is not ChatML's. GLM's turns end with the mark of whoever speaks next."""
 
 _TURN_ENDS = ("<|im_end|>\n", "<|im_end|>", "<|eot_id|>", "<|eot|>", "</s>", "<|end|>", "<end_of_turn>\n", "<turn|>\n",
-              "<｜end▁of▁sentence｜>", "<|call|>", "<|return|>")  # fmt: skip
+              "<｜end▁of▁sentence｜>", "<|call|>", "<|return|>", "<seed:eos>")  # fmt: skip
 
 VALUES = {
     "type": "object",
@@ -81,6 +83,7 @@ def turn(family, text="", calls=(), reasoning=None):
             {"id": f"functions.{name}:{i}", "type": "function", "function": {"name": name, "arguments": arguments}}
             for i, (name, arguments) in enumerate(calls)
         ]
+    user, assistant = observe(chat).fit([user, assistant])
     prompt = chat.render([user], enable_thinking=reasoning is not None)
     whole = chat.render([user, assistant], add_generation_prompt=False)
     assert whole.startswith(prompt)

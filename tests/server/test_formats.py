@@ -126,6 +126,7 @@ def test_the_size_of_a_grammar_is_bounded_whatever_a_schema_refers_to(family, sc
         ("qwen3_coder", "<tool_call><function=f><parameter=x>\n5\n</parameter></function>", [("f", '{"x": 5}')]),
         ("glm45", "<tool_call>now</tool_call>", [("now", "{}")]),
         ("mistral", '[TOOL_CALLS]now[CALL_ID]abc[ARGS]{}', [("now", "{}")]),
+        ("llama3_json", '<|python_start|><|python_end|>{"name": "now", "parameters": {}}', [("now", "{}")]),
         ("mistral_args", '[TOOL_CALLS] [{"name": "now", "arguments": {}}]', [("now", "{}")]),
         ("kimi_k2", "<|tool_call_begin|>functions.now:3<|tool_call_argument_begin|>{}", [("now", "{}")]),
         ("llama3_json", '<|python_tag|>{"name": "now", "parameters": {}}', [("now", "{}")]),
@@ -155,10 +156,28 @@ def test_harmony_tells_thoughts_from_words():
         assert parsed(detected("openai").parser(), "no channel at all", chunk) == ("no channel at all", "", [])
 
 
-def test_kimi_passes_the_models_ids_on():
-    written = turn("kimi_k2", "", [("now", {}), ("now", {})])
-    deltas = detected("kimi_k2").parser().feed(written)
-    assert [delta.id for delta in deltas if isinstance(delta, CallStart)] == ["functions.now:0", "functions.now:1"]
+def test_ids_that_the_model_writes_are_passed_on():
+    calls = "[TOOL_CALLS]now[CALL_ID]abcdef123[ARGS]{}[TOOL_CALLS]now[CALL_ID]abcdef124[ARGS]{}"
+    for family, written, ids in (
+        ("kimi_k2", turn("kimi_k2", "", [("now", {}), ("now", {})]), ["functions.now:0", "functions.now:1"]),
+        ("mistral_ids", calls, ["abcdef123", "abcdef124"]),
+    ):
+        deltas = detected(family).parser().feed(written)
+        assert [delta.id for delta in deltas if isinstance(delta, CallStart)] == ids
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ('<|header_start|> {"name": name, "parameters": {}} <|python_start|>words<|python_end|>', "llama3_json"),
+        ("<|header_start|> Call as [func_name1(param1=value1), func_name2(...)]", "pythonic"),
+        ("<|start_header_id|> <|python_tag|>print() <function=name>{}</function>", None),
+        ('within <tool_call></tool_call>: <tool_calls>[{"name": f, "arguments": {}}]</tool_calls>', None),
+    ],
+)
+def test_formats_that_look_alike_are_told_apart(template, name):
+    found = formats.detect(template)
+    assert (found and found.name) == name
 
 
 def test_a_long_text_argument_is_passed_on_while_it_is_written():

@@ -1,7 +1,7 @@
 """The cases of the Open Responses compliance suite that need neither images nor WebSockets, over plain HTTP.
 
-Its revision is 92c12d96 (July 2026). The suite itself is not run here: it needs bun, and is no package of its own. It was
-run beside these tests; the scripted server says what the model is too weak for.
+They are those of its revision 92c12d96 (July 2026). The suite itself is not run here: it needs bun, and no package
+registry has it.
 """
 
 import json

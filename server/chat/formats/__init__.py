@@ -52,9 +52,9 @@ FORMATS: tuple[type[ToolFormat], ...] = (
 _BY_NAME = {format.name: format for format in FORMATS}
 _ALIASES = {
     "qwen": "hermes", "qwen25": "hermes", "qwen2_5": "hermes", "qwen3": "hermes", "granite4": "hermes",
-    "qwen3_xml": "qwen3_coder", "llama3": "llama3_json", "llama4_json": "llama3_json", "deepseekv3": "deepseek_v3",
-    "deepseekv31": "deepseek_v31", "deepseek_v3_1": "deepseek_v31", "gpt-oss": "openai", "gpt_oss": "openai",
-    "harmony": "openai", "kimi": "kimi_k2", "glm": "glm45", "glm47": "glm45", "glm4_moe": "glm45",
+    "qwen3_xml": "qwen3_coder", "seed_oss": "qwen3_coder", "llama3": "llama3_json", "llama4_json": "llama3_json",
+    "deepseekv3": "deepseek_v3", "deepseekv31": "deepseek_v31", "deepseek_v3_1": "deepseek_v31", "gpt-oss": "openai",
+    "gpt_oss": "openai", "harmony": "openai", "kimi": "kimi_k2", "glm": "glm45", "glm47": "glm45", "glm4_moe": "glm45",
     "phi4_mini": "phi4_mini_json", "functiongemma": "gemma", "gemma4": "gemma",
 }  # fmt: skip
 

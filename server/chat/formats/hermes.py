@@ -25,7 +25,11 @@ class Hermes(ToolFormat):
 
     @classmethod
     def writes(cls, template: str) -> bool:
-        return OPEN in template and ('"arguments"' in template or '\\"arguments\\"' in template)
+        return (
+            OPEN in template
+            and "<tool_calls>" not in template
+            and ('"arguments"' in template or '\\"arguments\\"' in template)
+        )
 
     def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
         return ObjectCalls([OPEN], [CLOSE])

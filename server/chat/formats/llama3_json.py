@@ -1,7 +1,7 @@
 """Llama 3's JSON calls, without any mark: ``{"name": "f", "parameters": {...}}``, several separated by ``; ``.
 
-Models of the family also put ``<|python_tag|>`` before them. A turn is either calls or text, which follows from its
-first character.
+Models of the family also put ``<|python_tag|>`` before them, Llama 4 an empty pair of tokens. A turn is either calls or
+text, which follows from its first character.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ from collections.abc import Sequence
 from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, object_tag
 from .object_calls import ObjectCalls
 
-TAG = "<|python_tag|>"
+TAG, START, END = "<|python_tag|>", "<|python_start|>", "<|python_end|>"
+_HEADERS = ("<|start_header_id|>", "<|header_start|>")
 
 
 class Llama3Json(ToolFormat):
     name = "llama3_json"
-    markers = (TAG,)
+    markers = (TAG, START, END)
     first = "{"
     separator = "; "
 
     @classmethod
     def writes(cls, template: str) -> bool:
-        return TAG in template or ("<|start_header_id|>" in template and '"parameters"' in template)
+        asked = any(header in template for header in _HEADERS) and '"parameters"' in template
+        return asked or (TAG in template and "<function=" not in template)
 
     def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
         known = {tool.name for tool in tools} or None
-        return ObjectCalls([TAG], several=True, between=",;", at_start=True, known=known)
+        return ObjectCalls(self.markers, several=True, between=",;", at_start=True, known=known)
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
         return [object_tag(tool, "parameters") for tool in tools]

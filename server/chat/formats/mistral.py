@@ -2,6 +2,9 @@
 
 [TOOL_CALLS][{"name": "f", "arguments": {...}}, ...]
 [TOOL_CALLS]f[ARGS]{...}[TOOL_CALLS]g[ARGS]{...}
+
+Some put ``[CALL_ID]`` and an id behind the name. Their templates print the ids of old calls, so clients get the model's
+own.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ _CALL = "[TOOL_CALLS]"
 _ARGUMENTS = "[ARGS]"
 _ID = "[CALL_ID]"
 _HEADER = re.compile(
-    rf"\s*(?P<name>[^\s\[{{]+)\s*(?:{re.escape(_ID)}\s*[^\s\[{{]+\s*)?(?:{re.escape(_ARGUMENTS)}|(?=\{{))"
+    rf"\s*(?P<name>[^\s\[{{]+)\s*(?:{re.escape(_ID)}\s*(?P<id>[^\s\[{{]+)\s*)?(?:{re.escape(_ARGUMENTS)}|(?=\{{))"
 )
 
 
@@ -38,6 +41,7 @@ class Mistral(ToolFormat):
 
     def __init__(self, template: str = "") -> None:
         self._named = _ARGUMENTS in template
+        self._ids = _ID in template
         self.section = not self._named
 
     @classmethod
@@ -49,15 +53,22 @@ class Mistral(ToolFormat):
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
         if self._named:
-            return [
-                {"type": "tag", "begin": f"{_CALL}{tool.name}{_ARGUMENTS}", "content": json_arguments(tool), "end": ""}
-                for tool in tools
-            ]
+            return [self._tag(tool) for tool in tools]
         calls = several([object_tag(tool) for tool in tools], ", ", one)
         # Templates differ in whether they write a space here, so a model may write either.
         opens = {"type": "regex", "pattern": r" ?\["}
         content = {"type": "sequence", "elements": [opens, calls]}
         return [{"type": "tag", "begin": _CALL, "content": content, "end": "]"}]
+
+    def _tag(self, tool: FunctionTool) -> JsonObject:
+        content = json_arguments(tool)
+        if not self._ids:
+            return {"type": "tag", "begin": f"{_CALL}{tool.name}{_ARGUMENTS}", "content": content, "end": ""}
+        id: JsonObject = {"type": "regex", "pattern": "[a-zA-Z0-9]{9}"}
+        numbered = {"type": "tag", "begin": _ID, "content": id, "end": _ARGUMENTS}
+        opens = {"type": "or", "elements": [numbered, {"type": "const_string", "value": _ARGUMENTS}]}
+        content = {"type": "sequence", "elements": [opens, content]}
+        return {"type": "tag", "begin": f"{_CALL}{tool.name}", "content": content, "end": ""}
 
 
 class _EitherSpelling(StreamParser):

@@ -70,8 +70,12 @@ class ObjectCalls(MarkupParser):
 
     def _marked(self, deltas: list[Delta]) -> bool:
         rest = self._buffer.lstrip()
-        if not rest:
+        if not rest or any(mark.startswith(rest) and mark != rest for mark in self._marks):
             return False
+        again = next((mark for mark in self._marks if rest.startswith(mark)), None)
+        if again is not None:
+            self._take(len(self._buffer) - len(rest) + len(again))
+            return True
         if self._several and rest[0] == "[" and not self._in_list:
             self._take(len(self._buffer) - len(rest) + 1)
             self._in_list = True

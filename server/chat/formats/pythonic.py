@@ -15,6 +15,7 @@ from .notation import Notation, json_text, members
 from .raw_values import dumped, literal
 
 _START, _END = "<|python_start|>", "<|python_end|>"
+_ASKED = "[func_name1("  # how all prompts of the family show the notation
 _NAME = re.compile(r"\s*(?P<name>[^\s()\[\]\"'=,]+)\s*\(")
 _KEY = re.compile(r"(?P<name>[^\s()\[\]\"'=,]+)\s*=")
 _WORD = re.compile(r"\s*[^\s()\[\]\"'=,]*\s*")
@@ -38,7 +39,7 @@ class Pythonic(ToolFormat):
 
     @classmethod
     def writes(cls, template: str) -> bool:
-        return "func_name1(params_name1=params_value1" in template and _START not in template
+        return _ASKED in template and _START not in template
 
     def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
         return PythonCalls(tools)
@@ -55,7 +56,7 @@ class Llama4Pythonic(Pythonic):
 
     @classmethod
     def writes(cls, template: str) -> bool:
-        return _START in template
+        return _ASKED in template and _START in template
 
 
 def _tag(tool: FunctionTool) -> JsonObject:
