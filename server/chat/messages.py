@@ -41,12 +41,23 @@ def normalise(messages: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
 def easier_messages(messages: Sequence[JsonObject]) -> list[JsonObject] | None:
     """The same conversation for templates that insist on what most do not; None when there is nothing to ease.
 
-    Every system message is merged into one at the front, and arguments that are no JSON object become one.
+    Every system message is merged into one at the front, a user's messages in a row into one too, and arguments that
+    are no JSON object become one.
     """
     system = [message for message in messages if message["role"] == "system"]
     others = [message for message in messages if message["role"] != "system"]
-    easier = _with_one_leading_system(system + [_with_mappings(message) for message in others])
+    easier = _with_one_leading_system(system + _one_at_a_time([_with_mappings(message) for message in others]))
     return None if easier == list(messages) else easier
+
+
+def _one_at_a_time(messages: Sequence[JsonObject]) -> list[JsonObject]:
+    merged: list[JsonObject] = []
+    for message in messages:
+        if merged and merged[-1]["role"] == message["role"] == "user":
+            merged[-1] = {**merged[-1], "content": f"{merged[-1]['content']}\n\n{message['content']}"}
+        else:
+            merged.append(message)
+    return merged
 
 
 def _with_mappings(message: JsonObject) -> JsonObject:

@@ -276,7 +276,8 @@ class ChatModel:
         add_generation_prompt: bool = True,
         **variables: object,
     ) -> str:
-        said = [self._as_text(message) for message in self._habits.fit(messages)]
+        write = self.format.written if self.format is not None else lambda calls: None
+        said = [self._as_text(message) for message in self._habits.fit(messages, tools, write)]
         return self.template.render(said, tools or None, add_generation_prompt=add_generation_prompt, **variables)
 
     def _as_text(self, message: JsonObject) -> JsonObject:

@@ -97,3 +97,15 @@ def test_a_refused_late_system_message_moves_to_the_front(make_model):
     messages = [user("hi"), {"role": "system", "content": "Be brief."}]
     text = tokenizer.decode(asyncio.run(model.prompt(messages)), skip_special_tokens=False)
     assert text == "<|endoftext|>[system]Be brief.[user]hi"
+
+
+def test_a_users_messages_in_a_row_are_one_where_they_are_refused(make_model):
+    folder = make_model()
+    alternate = "{% if loop.previtem and loop.previtem.role == m.role %}{{ raise_exception('Alternate!') }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(
+        f"{{% for m in messages %}}{alternate}[{{{{ m.content }}}}]{{% endfor %}}"
+    )
+    tokenizer = Tokenizer.load(folder)
+    model = ChatModel.load(folder, tokenizer)
+    said = [user("hi"), user("you"), {"role": "assistant", "content": "Yes?"}, user("bye")]
+    assert tokenizer.decode(asyncio.run(model.prompt(said))) == "[hi\n\nyou][Yes?][bye]"

@@ -40,6 +40,8 @@ THINKS = chat(
     "{% if m.thinking and m.content %}{{ raise_exception('either') }}{% endif %}"
     "{% if loop.first %}({{ m.thinking }}){% endif %}" + PLAIN
 )
+WITHOUT_CALLS = "{% for m in messages %}[{{ m.role }}:{{ m.content }}{{ m.tools }}]{% endfor %}"
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('No system.') }}{% endif %}"
 TEMPLATES = {
     "plain": (chat(PLAIN), Habits()),
     "added": (chat(ADDED), Habits(text_arguments=True)),
@@ -89,6 +91,36 @@ def test_calls_thoughts_and_words_all_reach_the_prompt(make_chat, name):
     assert name != "thinks" or "(Thoughts.\n\nWords.)" in text
     if name == "single":
         assert text.index('"a"') < text.index("result 1") < text.index('"b"') < text.index("result 2")
+
+
+@pytest.mark.parametrize(
+    ("sign", "written"),
+    [
+        ("<|tool_call|>", '<|tool_call|>[{"name": "now", "arguments": {"a": "é"}}]'),
+        ("<tool_call></tool_call>", '<tool_call>\n{"name": "now", "arguments": {"a": "é"}}\n</tool_call>'),
+    ],
+)
+def test_calls_that_a_template_leaves_out_are_among_the_words(make_chat, sign, written):
+    source = WITHOUT_CALLS + f'{{# {sign} "arguments" #}}'
+    turn = assistant("Words. ", [("call_1", "now", '{"a": "é"}')])
+    assert f"[assistant:Words. {written}]" in said(make_chat(source), [{"role": "user", "content": "go"}, turn])
+
+
+@pytest.mark.parametrize("system", ["", "Help."])
+def test_tools_that_a_template_takes_from_the_system_message_are_in_it(make_chat, system):
+    asked = [{"role": "user", "content": "go"}]
+    told = [{"role": "system", "content": system}] if system else []
+    text = said(make_chat(WITHOUT_CALLS), told + asked)
+    assert text == f"[system:{system}{json.dumps([TOOL._asdict()])}][user:go]"
+
+
+def test_a_system_message_that_is_refused_leads_the_users_first(make_chat):
+    system, late = {"role": "system", "content": "Help."}, {"role": "system", "content": "Late."}
+    model = make_chat(chat(PLAIN, NO_SYSTEM))
+    assert said(model, [system, {"role": "user", "content": "go"}]).startswith("[user:Help.\n\ngo<|im_end|>")
+    assert said(model, [system]).startswith("[user:Help.<|im_end|>")
+    answer = {"role": "assistant", "content": "Yes?"}
+    assert said(model, [system, answer, late]).startswith("[user:Help.\n\nLate.<|im_end|>[assistant:Yes?")
 
 
 def test_ids_are_shortened_alike_in_calls_and_results_and_kept_where_they_fit():

@@ -168,6 +168,10 @@ class ToolFormat(ABC):
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
         """Structural tags, each of a call, or of a section of calls (one only, if ``one``)."""
 
+    def written(self, calls: Sequence[JsonObject]) -> str | None:
+        """Calls (name, arguments) as models write them, for templates that print none; None where only those know."""
+        del calls
+
     def grammar(self, tools: Sequence[FunctionTool], choice: ToolChoice, text: JsonObject | None = None) -> JsonObject:
         """The structural tag (xgrammar's JSON form) under which every call has a known name and valid arguments.
 

@@ -34,6 +34,9 @@ class Hermes(ToolFormat):
     def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
         return ObjectCalls([OPEN], [CLOSE])
 
+    def written(self, calls: Sequence[JsonObject]) -> str:
+        return self.separator.join(f"{OPEN}\n{json.dumps(call, ensure_ascii=False)}\n{CLOSE}" for call in calls)
+
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
         return [_tag(tool) for tool in tools]
 

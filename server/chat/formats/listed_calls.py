@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, object_tag, several
@@ -18,6 +19,9 @@ class ListedCalls(ToolFormat):
     def parser(self, tools: Sequence[FunctionTool] = ()) -> StreamParser:
         closes = [self.close] if self.close else []
         return ObjectCalls([self.trigger], closes, several=True)
+
+    def written(self, calls: Sequence[JsonObject]) -> str:
+        return f"{self.trigger}{json.dumps(calls, ensure_ascii=False)}{self.close}"
 
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
         calls = several([object_tag(tool) for tool in tools], self.between, one)
