@@ -234,6 +234,19 @@ def test_the_grammar_admits_what_the_template_writes(accepts, family, choice):
     assert [text for text in accepted_texts(family, choice) if not accept(text)] == []
 
 
+def test_arguments_stand_in_the_order_of_the_schema_or_of_their_names(accepts):
+    properties = {name: {"type": "integer"} for name in ("z", "b", "Y", "a")}
+    tools = [FunctionTool("f", {"type": "object", "properties": properties, "required": ["Y", "b"]})]
+    written = {"pythonic": "[f({})]", "gemma4": "<|tool_call>call:f{{{}}}<tool_call|>"}
+    for family, right, wrong in (
+        ("pythonic", ["z=1, b=2, Y=3, a=4", "b=2, Y=3", "b=2, Y=3, a=4"], ["b=2, z=1, Y=3", "z=1, Y=3"]),
+        ("gemma4", ["a:4,b:2,Y:3,z:1", "b:2,Y:3", "b:2,Y:3,z:1"], ["b:2,Y:3,a:4", "a:4,b:2"]),
+    ):
+        accept = accepts(detected(family).grammar(tools, ToolChoice("required")))
+        assert [accept(written[family].format(text)) for text in right] == [True] * len(right)
+        assert [accept(written[family].format(text)) for text in wrong] == [False] * len(wrong)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_grammar_refuses_wrong_calls(accepts, family):
     format = detected(family)

@@ -90,6 +90,7 @@ def _notation(marks: _Marks) -> Notation:
         names={True: "true", False: "false", None: "null"},
         any={"type": "grammar", "grammar": any_value},
         separator=",",
+        by_name=True,
     )
 
 

@@ -32,6 +32,7 @@ class Notation:
         quoted: one given string. key: one given property's name, with what separates it from its value.
         names: how true, false and null are spelled.
         any: the format of any value.
+        by_name: properties stand in the order of their names, not in the schema's.
     """
 
     text: Callable[[JsonObject], JsonObject]
@@ -40,13 +41,14 @@ class Notation:
     names: dict[bool | None, str]
     any: JsonObject
     separator: str = ", "
+    by_name: bool = False
 
 
 def members(schema: JsonObject, notation: Notation, key: Callable[[str], str] | None = None) -> JsonObject:
     """The structural-tag format of what stands between the brackets of an object of ``schema``.
 
-    The required properties come first, then any of the others in order. ``key`` writes their names, where they are
-    written unlike those of the objects inside.
+    The properties stand in their order. ``key`` writes their names, where they are written unlike those of the objects
+    inside.
     """
     for deepest in range(_DEEPEST, 0, -1):
         with suppress(_TooLarge):
@@ -95,22 +97,25 @@ class _Values:
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
         listed = schema.get("required")
-        required = [name for name in properties if isinstance(listed, list) and name in listed]
-        optional = [name for name in properties if name not in required]
+        names = sorted(properties, key=str.lower) if self._notation.by_name else list(properties)
+        required = [name for name in names if isinstance(listed, list) and name in listed]
         parts = {name: _sequence(self._said(key(name)), self.value(properties[name], depth + 1)) for name in properties}
         separator = _text(self._notation.separator)
         if required:
-            first = [part for name in required for part in (separator, parts[name])][1:]
-            return _sequence(*first, *(_maybe(separator, parts[name]) for name in optional))
-        if len(optional) > _MOST_ORDERED:
+            # What comes before the first that is surely there ends with a separator, what comes after begins with one.
+            first = names.index(required[0])
+            before = [_maybe(parts[name], separator) for name in names[:first]]
+            after = [(_sequence if name in required else _maybe)(separator, parts[name]) for name in names[first + 1 :]]
+            return _sequence(*before, parts[names[first]], *after)
+        if len(names) > _MOST_ORDERED:
             some = _either(list(parts.values()))
-            more = {"type": "repeat", "min": 0, "max": len(optional) - 1, "content": _sequence(separator, some)}
+            more = {"type": "repeat", "min": 0, "max": len(names) - 1, "content": _sequence(separator, some)}
             return {"type": "optional", "content": _sequence(some, more)}
         # Whichever comes first has no separator before it.
-        self._count(len(optional) ** 2 // 2)
+        self._count(len(names) ** 2 // 2)
         starts = [
-            _sequence(parts[name], *(_maybe(separator, parts[later]) for later in optional[place + 1 :]))
-            for place, name in enumerate(optional)
+            _sequence(parts[name], *(_maybe(separator, parts[later]) for later in names[place + 1 :]))
+            for place, name in enumerate(names)
         ]
         return {"type": "optional", "content": _either(starts)} if starts else _text("")
 
