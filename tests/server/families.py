@@ -24,14 +24,14 @@ ONE_CALL = {"openai"}
 
 ENDS = {
     "llama3_json": "<|eot_id|>", "pythonic": "<|eot|>", "llama4_pythonic": "<|eot|>", "openai": "<|call|>",
-    "deepseek_v3": "<｜end▁of▁sentence｜>", "deepseek_v31": "<｜end▁of▁sentence｜>", "granite": "<|end|>",
+    "deepseek_v3": "<｜end▁of▁sentence｜>", "deepseek_v31": "<｜end▁of▁sentence｜>", "granite": "<|end_of_text|>",
     "phi4_mini_json": "<|end|>", "phi4_mini_tokens": "<|end|>", "gemma": "<end_of_turn>", "gemma4": "<turn|>",
     "glm45": "<|observation|>", "seed_oss": "<seed:eos>",
 }  # fmt: skip
 """The token that ends a turn, where it is not ChatML's. GLM's turns end with the mark of whoever speaks next."""
 
 _TURN_ENDS = ("<|im_end|>\n", "<|im_end|>", "<|eot_id|>", "<|eot|>", "</s>", "<|end|>", "<end_of_turn>\n", "<turn|>\n",
-              "<｜end▁of▁sentence｜>", "<|call|>", "<|return|>", "<seed:eos>")  # fmt: skip
+              "<｜end▁of▁sentence｜>", "<|call|>", "<|return|>", "<seed:eos>", "<|end_of_text|>\n")  # fmt: skip
 
 VALUES = {
     "type": "object",

@@ -16,7 +16,7 @@ TOOLS = [
         },
     }
 ]
-CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Köln <&>"}'}}
+CALL = {"id": "call00001", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Köln <&>"}'}}
 PLAIN = [
     {"role": "system", "content": " Be brief. "},
     {"role": "user", "content": "Hi <there> & 'you' 🙂"},
@@ -26,7 +26,7 @@ PLAIN = [
 WITH_CALL = [
     {"role": "user", "content": "Weather in Köln?"},
     {"role": "assistant", "content": None, "tool_calls": [CALL]},
-    {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "12 °C"}]},
+    {"role": "tool", "tool_call_id": "call00001", "content": [{"type": "text", "text": "12 °C"}]},
 ]
 THOUGHT = [
     {"role": "user", "content": "2+2?"},
