@@ -104,15 +104,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 FinishReason = Literal["stop", "length"]
 
 
-class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Log-probability of the chosen token, and the most likely ids with theirs (best first)."""
 
     logprob: float
     top: list[tuple[int, float]] = []
 
 
-class TokenOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The next tokens of one request.
+class TokenOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The next tokens of one request. Every step makes hundreds, which the garbage collector need not follow.
 
     The output ends with exactly one item whose ``finish_reason`` is set; an end-of-sequence or stop id is included in
     ``token_ids`` and is then the last one. ``stop_token`` is that id, None when the output did not end by a token.

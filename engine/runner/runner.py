@@ -84,7 +84,7 @@ class ModelRunner:
             step = Step(rows, layout, np.zeros(lengths.sum(), np.int64), rows, rows * 0)
             for params in _SAMPLINGS:
                 for row in rows.tolist():
-                    self.sampler.admit(row, params, 0, [], [0], [])
+                    self.sampler.admit(row, params, 0, [], [0], 1)
                 self.sample(Launched(step, self._eager(step)))
             if progress is not None:
                 progress("kernels", done, len(shapes))

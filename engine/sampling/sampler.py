@@ -98,9 +98,12 @@ class Sampler:
         self._seen: torch.Tensor | None = None  # (slots, vocabulary) bool, prompt and output tokens
 
     def admit(
-        self, slot: int, params: SamplingParams, seed: int, ends: list[int], prompt: list[int], output: list[int]
+        self, slot: int, params: SamplingParams, seed: int, ends: list[int], tokens: list[int], prompt_length: int
     ) -> None:
-        """Give a slot to a request. ``ends`` are the ids that may end it; ``output`` is what it has produced so far."""
+        """Give a slot to a request.
+
+        ``ends`` are the ids that may end it; ``tokens`` are the prompt's and what it has produced so far.
+        """
         needs = Needs(0)
         if params.temperature > 0:
             needs |= Needs.RANDOM
@@ -108,12 +111,12 @@ class Sampler:
                 needs |= Needs.TRUNCATION
         if params.presence_penalty or params.frequency_penalty or params.repetition_penalty != 1:
             needs |= Needs.PENALTIES
-            self._count(slot, prompt, output)
+            self._count(slot, tokens, prompt_length)
         if params.logit_bias:
             needs |= Needs.BIAS
             ids, bias = np.array(list(params.logit_bias)), np.array(list(params.logit_bias.values()), np.float32)
             self._bias[slot] = self._tensor(ids), self._tensor(bias)
-        if params.min_tokens > len(output) and ends and params.grammar is None:
+        if params.min_tokens > len(tokens) - prompt_length and ends and params.grammar is None:
             needs |= Needs.MIN_TOKENS
         if params.logprobs is not None:
             needs |= Needs.LOGPROBS
@@ -133,14 +136,14 @@ class Sampler:
         for name, value in values.items():
             self._table[name][slot] = value
 
-    def _count(self, slot: int, prompt: list[int], output: list[int]) -> None:
+    def _count(self, slot: int, tokens: list[int], prompt_length: int) -> None:
         if self._counts is None or self._seen is None:
             shape = (len(self._params), self.vocab_size)
             self._counts = torch.zeros(shape, dtype=torch.int32, device=self._device)
             self._seen = torch.zeros(shape, dtype=torch.bool, device=self._device)
         self._seen[slot] = False
-        self._seen[slot, torch.tensor(prompt + output, device=self._device)] = True
-        counts = torch.bincount(torch.tensor(output, dtype=torch.int64), minlength=self.vocab_size)
+        self._seen[slot, torch.tensor(tokens, device=self._device)] = True
+        counts = torch.bincount(torch.tensor(tokens[prompt_length:], dtype=torch.int64), minlength=self.vocab_size)
         self._counts[slot] = counts.to(self._device, torch.int32)
 
     def sample(self, logits: torch.Tensor, rows: SamplingRows, newest: torch.Tensor) -> Sampled:

@@ -16,7 +16,7 @@ class Accepted(msgspec.Struct, frozen=True):
     id: str
 
 
-class Produced(msgspec.Struct, frozen=True):
+class Produced(msgspec.Struct, frozen=True, gc=False):
     """Tokens of a request, and its end when ``output.finish_reason`` is set; nothing follows the end."""
 
     id: str

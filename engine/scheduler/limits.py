@@ -21,14 +21,18 @@ class Limits:
     vocab_size: int
     eos_token_ids: frozenset[int]
 
-    def output_limit(self, request: Request) -> int:
-        """The most tokens that the request may produce. Raises InvalidRequest for anything out of range."""
-        prompt, sampling = request.prompt, request.sampling
-        if not prompt:
+    def prompt_ids(self, request: Request) -> np.ndarray:
+        """The prompt as (tokens,) int64. Raises InvalidRequest if it is empty or holds what is no token id."""
+        if not request.prompt:
             raise InvalidRequest("the prompt is empty; it needs at least one token.", "prompt")
-        ids = np.frombuffer(array("q", prompt), np.int64)
+        ids = np.frombuffer(array("q", request.prompt), np.int64)
         if ids.min() < 0 or ids.max() >= self.vocab_size:
             raise InvalidRequest(f"the prompt holds a token id outside 0..{self.vocab_size - 1}.", "prompt")
+        return ids
+
+    def output_limit(self, request: Request) -> int:
+        """The most tokens that the request may produce. Raises InvalidRequest for any parameter out of range."""
+        prompt, sampling = request.prompt, request.sampling
         sampling.check(self.vocab_size)
         room = self.max_model_len - len(prompt)
         if room < (sampling.max_tokens or 1):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..cache.kv import KVCache
+from ..cache.radix import encode_key
 from ..errors import DeadlineExceeded, EngineError, InvalidRequest, Overloaded
 from ..request import FinishReason, Request, TokenLogprob, TokenOutput
 from ..runner.runner import Launched, ModelRunner
@@ -120,13 +121,14 @@ class Scheduler:
     def _checked(self, request: Request) -> Sequence:
         if request.id in self._alive:
             raise InvalidRequest(f"request id {request.id!r} is in use.", "id")
+        prompt = self._limits.prompt_ids(request)
         limit = self._limits.output_limit(request)
         if request.sampling.grammar is not None and self._grammars is None:
             raise InvalidRequest("this engine runs without grammars.", "grammar")
         if not self.has_room:
             raise Overloaded(f"{self.num_waiting} requests are waiting already. Try again later.")
         seed = request.sampling.seed if request.sampling.seed is not None else self._seeds.getrandbits(64)
-        return Sequence(request, next(self._arrivals), limit, self._limits.ends(request), seed)
+        return Sequence(request, encode_key(prompt), next(self._arrivals), limit, self._limits.ends(request), seed)
 
     def _enqueue(self, sequence: Sequence) -> None:
         self.counters.requests += 1
@@ -202,10 +204,10 @@ class Scheduler:
             sequence.cached_tokens = sequence.computed
             self.counters.prompt_tokens += sequence.prompt_length
             self.counters.cached_tokens += sequence.computed
-        prompt, output = sequence.tokens[: sequence.prompt_length], sequence.tokens[sequence.prompt_length :]
         self._runner.sampler.admit(
-            sequence.slot, sequence.request.sampling, sequence.seed, sorted(sequence.ends), prompt, output
-        )
+            sequence.slot, sequence.request.sampling, sequence.seed, sorted(sequence.ends),
+            sequence.tokens, sequence.prompt_length,
+        )  # fmt: skip
 
     def _allowed(self, sampling: list[Sequence]) -> torch.Tensor | None:
         """The grammars' bitmask for the sampling rows (rows, words) int32; None if none has a grammar."""

@@ -39,7 +39,7 @@ class Sequence:
         "lease", "limit", "phase", "prompt_length", "request", "sampled", "seed", "slot", "target", "tokens",
     )  # fmt: skip
 
-    def __init__(self, request: Request, arrival: int, limit: int, ends: frozenset[int], seed: int) -> None:
+    def __init__(self, request: Request, key: bytes, arrival: int, limit: int, ends: frozenset[int], seed: int) -> None:
         self.request = request
         self.arrival = arrival
         self.limit = limit
@@ -47,7 +47,7 @@ class Sequence:
         self.seed = seed
         self.tokens = list(request.prompt)
         self.prompt_length = len(request.prompt)
-        self._key = b""  # of the first tokens; made as it is asked for
+        self._key = key  # of the first tokens; that of output is made as it is asked for
         self.phase = Phase.WAITING
         self.grammar: GrammarState | None = None
         self.lease: Lease | None = None

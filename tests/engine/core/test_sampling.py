@@ -21,7 +21,7 @@ def sample(logits, params, *, seeds=None, position=0, produced=0, ends=(), promp
     sampler = Sampler(rows + 3, logits.shape[1], CPU)
     each = params if isinstance(params, list) else [params] * rows
     for slot, one in enumerate(each):
-        sampler.admit(slot, one, seeds[slot] if seeds else slot, list(ends), list(prompt), list(output))
+        sampler.admit(slot, one, seeds[slot] if seeds else slot, list(ends), [*prompt, *output], len(prompt))
     where = SamplingRows(np.arange(rows), np.full(rows, position), np.full(rows, produced))
     return sampler.sample(logits, where, torch.zeros(rows + 4, dtype=torch.int64))
 
@@ -102,7 +102,7 @@ def test_penalties_follow_their_definitions():
 
 def test_penalties_count_what_is_sampled():
     sampler = Sampler(2, len(LOGITS), CPU)
-    sampler.admit(1, SamplingParams(temperature=0.0, frequency_penalty=0.6), 0, [], [5], [])
+    sampler.admit(1, SamplingParams(temperature=0.0, frequency_penalty=0.6), 0, [], [5], 1)
     rows = SamplingRows(np.array([1]), np.array([0]), np.array([0]))
     newest = torch.zeros(3, dtype=torch.int64)
     tokens = [sampler.sample(torch.tensor([LOGITS]), rows, newest).tokens.item() for _ in range(4)]
