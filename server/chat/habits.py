@@ -1,4 +1,4 @@
-"""How chat templates differ in what they want of a message, found out by trying them, since none says.
+"""What chat templates want of a conversation unlike most others: :mod:`probes` finds it out, since none says.
 
 The server has one shape for messages, which suits most templates. The others refuse it, or print a part of it wrongly
 or not at all; :meth:`Habits.fit` brings it into the shape that they print.
@@ -8,30 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from .template import ChatTemplate, TemplateError
+from .formats import ToolFormat
 
 JsonObject = dict[str, Any]
 
 _SHORT_ID = 9  # letters and digits, which Mistral's templates insist on
-_SYSTEM = {"role": "system", "content": "Help."}
-_USER = {"role": "user", "content": "Go."}
-_TOOL: JsonObject = {
-    "type": "function",
-    "function": {
-        "name": "probe_tool", "description": "A tool.",
-        "parameters": {"type": "object", "properties": {"key": {"type": "string", "description": "A key."}}},
-    },
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Habits:
-    """What a template wants unlike most others.
+    """What a template wants.
 
     Attributes:
         text_arguments: the arguments of a call as JSON text instead of a mapping.
@@ -41,8 +31,11 @@ class Habits:
         thinking: thoughts under this name too.
         lone_thoughts: no words of a turn beside its thoughts, if it calls.
         hidden_calls: calls among the words of their turn, since it prints no others.
-        system_tools: tools as JSON text in the system message, since it prints no others.
-        no_system: what a system message says at the front of the user's first message.
+        hidden_tools: tools in the system message, since it prints no others.
+        system_tools: the same, as a field of that message.
+        no_tools: an empty list where there are no tools.
+        leading_system: all that system messages say in the first message, since it prints no later ones.
+        no_system: the same at the front of the user's first message.
     """
 
     text_arguments: bool = False
@@ -52,24 +45,33 @@ class Habits:
     thinking: bool = False
     lone_thoughts: bool = False
     hidden_calls: bool = False
+    hidden_tools: bool = False
     system_tools: bool = False
+    no_tools: bool = False
+    leading_system: bool = False
     no_system: bool = False
 
     def fit(
         self,
         messages: Sequence[JsonObject],
         tools: Sequence[JsonObject] | None = None,
-        write: Callable[[Sequence[JsonObject]], str | None] = lambda calls: None,
+        format: ToolFormat | None = None,
     ) -> Sequence[JsonObject]:
-        """The same conversation as the template wants it. ``write`` gives calls the form in which models write them."""
+        """The same conversation as the template wants it. ``format`` writes what the template does not."""
         if self == Habits():
             return messages
+        if self.leading_system or self.no_system:
+            messages = _led(messages)
+        if tools and self.system_tools:
+            messages = _with_system(
+                messages, tools=json.dumps([tool["function"] for tool in tools], ensure_ascii=False)
+            )
+        elif tools and self.hidden_tools and format is not None:
+            messages = _with_system(messages, content=format.described(tools))
         if self.no_system:
             messages = _without_system(messages)
-        if self.system_tools and tools:
-            messages = _with_tools(messages, tools)
-        if self.hidden_calls:
-            messages = [_with_calls_said(message, write) for message in messages]
+        if self.hidden_calls and format is not None:
+            messages = [_with_calls_said(message, format) for message in messages]
         if self.one_call:
             messages = list(_one_by_one(messages))
         return [fitted for message in messages for fitted in self._fitted(message)]
@@ -102,82 +104,41 @@ class Habits:
         return {**call, **id, "function": function}
 
 
-def observe(template: ChatTemplate) -> Habits:
-    """Try the template with short conversations."""
-    variants = [Habits(*variant) for variant in product((False, True), repeat=3)]
-    variants.sort(key=lambda habits: habits.text_arguments + habits.null_content + habits.short_ids)
-    habits = next((habits for habits in variants if _prints(template, habits, 1)), None)
-    thinking = "thinking" in template.source
-    roles = {
-        "no_system": not _accepts(template, _SYSTEM, _USER) and _accepts(template, _USER),
-        "system_tools": _shows_tools_in_system_message_only(template),
-    }
-    if habits is None:
-        hidden = _accepts(template, _USER, {"role": "assistant", "content": "", "tool_calls": [_call("probe")]})
-        return Habits(thinking=thinking, hidden_calls=hidden, **roles)
-    habits = replace(habits, thinking=thinking, one_call=not _prints(template, habits, 2))
-    lone = not _prints(template, habits, 1, "Words.", "Thoughts.") and _prints(template, habits, 1, "Words.")
-    return replace(habits, lone_thoughts=lone, **roles)
-
-
-def _prints(template: ChatTemplate, habits: Habits, calls: int, text: str = "", thoughts: str = "") -> bool:
-    """Whether so many calls come out of the template, with arguments that are not in Python's notation by accident."""
-    names = [f"probe_{number}" for number in range(calls)]
-    turn: JsonObject = {"role": "assistant", "content": text, "tool_calls": [_call(name) for name in names]}
-    if thoughts:
-        turn["reasoning_content"] = thoughts
-    try:
-        printed = template.render(habits.fit([_USER, turn]), [_TOOL])
-    except TemplateError:
-        return False
-    odd = ("{'city'", '\\"city')  # a mapping as Python shows it, and text that is quoted again
-    return all(name in printed for name in names) and "Oslo" in printed and not any(mark in printed for mark in odd)
-
-
-def _call(name: str) -> JsonObject:
-    # Kimi's template prints a call's id, which has its name in it, and no name.
-    return {"id": f"functions.{name}:0", "type": "function", "function": {"name": name, "arguments": {"city": "Oslo"}}}
-
-
-def _accepts(template: ChatTemplate, *messages: JsonObject) -> bool:
-    try:
-        template.render(messages, [_TOOL])
-    except TemplateError:
-        return False
-    return True
-
-
-def _shows_tools_in_system_message_only(template: ChatTemplate) -> bool:
-    try:
-        usual = template.render([_SYSTEM, _USER], [_TOOL])
-        inside = template.render(_with_tools([_SYSTEM, _USER], [_TOOL]))
-    except TemplateError:
-        return False
-    name = _TOOL["function"]["name"]
-    return name not in usual and name in inside
-
-
-def _with_tools(messages: Sequence[JsonObject], tools: Sequence[JsonObject]) -> list[JsonObject]:
-    text = json.dumps([tool["function"] for tool in tools], ensure_ascii=False)
-    led = messages[:1] if messages[0]["role"] == "system" else [{"role": "system", "content": ""}]
-    return [{**led[0], "tools": text}, *(messages[1:] if led[0] is messages[0] else messages)]
-
-
-def _with_calls_said(message: JsonObject, write: Callable[[Sequence[JsonObject]], str | None]) -> JsonObject:
-    calls = [call["function"] for call in message.get("tool_calls") or ()]
-    written = write([{key: call[key] for key in ("name", "arguments")} for call in calls]) if calls else None
-    return message if written is None else {**message, "content": message["content"] + written}
-
-
-def _without_system(messages: Sequence[JsonObject]) -> list[JsonObject]:
-    """What system messages say comes first in the user's first message, or is one where there is none."""
-    told = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
+def _led(messages: Sequence[JsonObject]) -> Sequence[JsonObject]:
+    """One system message says what all do."""
+    told = [message for message in messages if message["role"] == "system"]
+    if not told or (len(told) == 1 and messages[0] is told[0]):
+        return messages
+    text = "\n\n".join(message["content"] for message in told if message["content"])
     others = [message for message in messages if message["role"] != "system"]
-    if not told:
+    return [{"role": "system", "content": text}, *others]
+
+
+def _with_system(messages: Sequence[JsonObject], content: str = "", **fields: str) -> Sequence[JsonObject]:
+    """A first message that also says ``content`` and has ``fields``."""
+    first: JsonObject = {"role": "system", "content": ""}
+    if messages and messages[0]["role"] == "system":
+        first, *messages = messages
+    said = "\n\n".join(text for text in (first["content"], content) if text)
+    return [{**first, "content": said, **fields}, *messages]
+
+
+def _without_system(messages: Sequence[JsonObject]) -> Sequence[JsonObject]:
+    """What the first message says begins the user's, or is it where the user does not speak first."""
+    if not messages or messages[0]["role"] != "system":
+        return messages
+    told, *others = messages
+    if not told["content"]:
         return others
     if others and others[0]["role"] == "user":
-        return [{**others[0], "content": f"{told}\n\n{others[0]['content']}"}, *others[1:]]
-    return [{"role": "user", "content": told}, *others]
+        return [{**others[0], "content": f"{told['content']}\n\n{others[0]['content']}"}, *others[1:]]
+    return [{"role": "user", "content": told["content"]}, *others]
+
+
+def _with_calls_said(message: JsonObject, format: ToolFormat) -> JsonObject:
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    written = format.written([{key: call[key] for key in ("name", "arguments")} for call in calls]) if calls else None
+    return message if written is None else {**message, "content": message["content"] + written}
 
 
 def _one_by_one(messages: Sequence[JsonObject]) -> Iterator[JsonObject]:

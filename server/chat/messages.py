@@ -35,7 +35,7 @@ def normalise(messages: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     """
     if not messages:
         raise MessageError("messages is empty. Give at least one message.")
-    return _with_one_leading_system([_message(message, index) for index, message in enumerate(messages)])
+    return _with_names(_with_one_leading_system([_message(message, index) for index, message in enumerate(messages)]))
 
 
 def easier_messages(messages: Sequence[JsonObject]) -> list[JsonObject] | None:
@@ -169,6 +169,16 @@ def _arguments(arguments: object) -> object:
     except ValueError:
         return arguments
     return value if isinstance(value, dict) else arguments
+
+
+def _with_names(messages: list[JsonObject]) -> list[JsonObject]:
+    """Some templates print a result under its function's name, which most clients leave out."""
+    names: dict[str, str] = {}
+    for message in messages:
+        names |= {call["id"]: call["function"]["name"] for call in message.get("tool_calls", ()) if "id" in call}
+        if message["role"] == "tool" and "name" not in message and message.get("tool_call_id") in names:
+            message["name"] = names[message["tool_call_id"]]
+    return messages
 
 
 def _with_one_leading_system(messages: list[JsonObject]) -> list[JsonObject]:

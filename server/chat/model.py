@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ...engine import Grammar, Tokenizer
-from . import habits, reasoning
+from . import reasoning
 from .formats import FunctionTool, StreamParser, ToolChoice, ToolFormat, detect, named
 from .messages import easier_messages
+from .probes import observe
 from .reasoning import Place, ReasoningFormat
 from .template import ChatTemplate, TemplateError
 
@@ -58,7 +59,7 @@ class ChatModel:
         self.format = format
         self.reasoning = None if format is not None and format.whole_turn else reasoning
         self.defaults = defaults or {}
-        self._habits = habits.observe(template)
+        self._habits = observe(template)
         # What ends a turn: for the model, and in templates.
         ends = [tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokenizer.eos_token_ids]
         self._ends = [*filter(None, ends), *(format.ends if format is not None else ())]
@@ -276,9 +277,9 @@ class ChatModel:
         add_generation_prompt: bool = True,
         **variables: object,
     ) -> str:
-        write = self.format.written if self.format is not None else lambda calls: None
-        said = [self._as_text(message) for message in self._habits.fit(messages, tools, write)]
-        return self.template.render(said, tools or None, add_generation_prompt=add_generation_prompt, **variables)
+        said = [self._as_text(message) for message in self._habits.fit(messages, tools, self.format)]
+        offered = tools or ([] if self._habits.no_tools else None)
+        return self.template.render(said, offered, add_generation_prompt=add_generation_prompt, **variables)
 
     def _as_text(self, message: JsonObject) -> JsonObject:
         if message["role"] not in ("user", "tool") or self._spelled is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from agenthost.server.chat import formats
 from agenthost.server.chat.formats import CallArguments, CallStart, FunctionTool, ReasoningDelta, TextDelta
-from agenthost.server.chat.habits import observe
+from agenthost.server.chat.probes import observe
 from agenthost.server.chat.template import ChatTemplate
 
 TEMPLATES = Path(__file__).parent / "templates"

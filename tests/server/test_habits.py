@@ -8,9 +8,10 @@ import pytest
 from agenthost.engine import Tokenizer
 from agenthost.server.chat.conversation import Conversation
 from agenthost.server.chat.formats import FunctionTool
-from agenthost.server.chat.habits import Habits, observe
+from agenthost.server.chat.habits import Habits
 from agenthost.server.chat.messages import assistant, normalise
 from agenthost.server.chat.model import ChatModel
+from agenthost.server.chat.probes import observe
 from agenthost.server.chat.template import ChatTemplate
 
 from .families import FAMILIES, template
@@ -19,10 +20,13 @@ TOOL = FunctionTool("now", {"type": "object", "properties": {}})
 OFFERED = [{"type": "function", "function": TOOL._asdict()}]
 
 
+SHOWN = "{% for t in tools or [] %}{{ t.function.name }}:{% endfor %}"
+
+
 def chat(turn, head="", tail=""):
     """A template of turns in brackets, in which ``turn`` writes a call ``c`` of message ``m``."""
     return (
-        f"{head}{{% for m in messages %}}[{{{{ m.role }}}}:{{{{ m.content or '' }}}}"
+        f"{SHOWN}{head}{{% for m in messages %}}[{{{{ m.role }}}}:{{{{ m.content or '' }}}}"
         f"{{% for c in m.tool_calls or [] %}}{turn}{{% endfor %}}<|im_end|>{{% endfor %}}"
         f"{{% if add_generation_prompt %}}[assistant:{{% else %}}{tail}{{% endif %}}"
     )
@@ -41,6 +45,9 @@ THINKS = chat(
     "{% if loop.first %}({{ m.thinking }}){% endif %}" + PLAIN
 )
 WITHOUT_CALLS = "{% for m in messages %}[{{ m.role }}:{{ m.content }}{{ m.tools }}]{% endfor %}"
+FIRST_ONLY = "{% set messages = messages[:1] + messages[1:] | rejectattr('role', 'equalto', 'system') | list %}"
+LISTED = "{% for t in tools %}{{ t.function.name }}{% endfor %}"
+SILENT = "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}"
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('No system.') }}{% endif %}"
 TEMPLATES = {
     "plain": (chat(PLAIN), Habits()),
@@ -64,7 +71,9 @@ def make_chat(make_model):
 
 
 def said(model, messages):
-    return model.tokenizer.decode(asyncio.run(model.prompt(messages, OFFERED)), skip_special_tokens=False)
+    """The prompt behind the names of the tools."""
+    ids = asyncio.run(model.prompt(messages, OFFERED))
+    return model.tokenizer.decode(ids, skip_special_tokens=False).removeprefix("now:")
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -114,13 +123,48 @@ def test_tools_that_a_template_takes_from_the_system_message_are_in_it(make_chat
     assert text == f"[system:{system}{json.dumps([TOOL._asdict()])}][user:go]"
 
 
-def test_a_system_message_that_is_refused_leads_the_users_first(make_chat):
+@pytest.mark.parametrize("head", [NO_SYSTEM, SILENT], ids=["refused", "left out"])
+def test_a_system_message_that_is_not_printed_leads_the_users_first(make_chat, head):
     system, late = {"role": "system", "content": "Help."}, {"role": "system", "content": "Late."}
-    model = make_chat(chat(PLAIN, NO_SYSTEM))
+    model = make_chat(chat(PLAIN, head))
     assert said(model, [system, {"role": "user", "content": "go"}]).startswith("[user:Help.\n\ngo<|im_end|>")
     assert said(model, [system]).startswith("[user:Help.<|im_end|>")
     answer = {"role": "assistant", "content": "Yes?"}
     assert said(model, [system, answer, late]).startswith("[user:Help.\n\nLate.<|im_end|>[assistant:Yes?")
+
+
+@pytest.mark.parametrize("system", ["", "Help."])
+def test_tools_that_a_template_leaves_out_are_described_in_the_system_message(make_chat, system):
+    signs = "{# <｜tool▁calls▁begin｜> #}"
+    told = [{"role": "system", "content": system}] if system else []
+    text = said(
+        make_chat(WITHOUT_CALLS.replace("{{ m.tools }}", "") + signs), [*told, {"role": "user", "content": "go"}]
+    )
+    assert json.dumps(TOOL._asdict()) in text
+    assert '<｜tool▁call▁begin｜>function_name<｜tool▁sep｜>{"parameter": "value"}<｜tool▁call▁end｜>' in text
+    assert text.startswith(f"[system:{system}")
+    assert text.endswith("][user:go]")
+
+
+def test_a_template_that_counts_its_tools_gets_an_empty_list(make_chat):
+    model = make_chat(chat(PLAIN, LISTED))
+    ids = asyncio.run(model.prompt([{"role": "user", "content": "go"}]))
+    assert model.tokenizer.decode(ids, skip_special_tokens=False) == "[user:go<|im_end|>[assistant:"
+
+
+def test_late_system_messages_that_a_template_leaves_out_move_to_the_front(make_chat):
+    late = {"role": "system", "content": "Late."}
+    messages = [{"role": "user", "content": "go"}, assistant("Yes?"), late, {"role": "user", "content": "on"}]
+    text = said(make_chat(chat(PLAIN, FIRST_ONLY)), [{"role": "system", "content": "Help."}, *messages])
+    assert text.startswith("[system:Help.\n\nLate.<|im_end|>[user:go")
+
+
+def test_a_result_has_the_name_of_what_was_called():
+    call = {"id": "c", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    asked = [{"role": "user", "content": "?"}, {"role": "assistant", "tool_calls": [call]}]
+    *_, named, unknown = normalise([*asked, *({"role": "tool", "tool_call_id": id, "content": ""} for id in "cd")])
+    assert named["name"] == "now"
+    assert "name" not in unknown
 
 
 def test_ids_are_shortened_alike_in_calls_and_results_and_kept_where_they_fit():

@@ -172,6 +172,13 @@ class ToolFormat(ABC):
         """Calls (name, arguments) as models write them, for templates that print none; None where only those know."""
         del calls
 
+    def described(self, tools: Sequence[JsonObject]) -> str:
+        """The tools and how to call them, for templates that show none."""
+        listed = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
+        example = self.written([{"name": "function_name", "arguments": {"parameter": "value"}}])
+        how = f"\n\nTo call a function, write its name and its arguments in this form:\n{example}" if example else ""
+        return f"You can call these functions, whose parameters are JSON schemas:\n{listed}{how}"
+
     def grammar(self, tools: Sequence[FunctionTool], choice: ToolChoice, text: JsonObject | None = None) -> JsonObject:
         """The structural tag (xgrammar's JSON form) under which every call has a known name and valid arguments.
 

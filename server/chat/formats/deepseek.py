@@ -8,6 +8,7 @@ V3.1: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -41,6 +42,12 @@ class DeepSeekV3(ToolFormat):
     def tags(self, tools: Sequence[FunctionTool], one: bool) -> list[JsonObject]:
         calls = several([self._tag(tool) for tool in tools], self._between, one)
         return [{"type": "tag", "begin": _SECTION, "content": calls, "end": _SECTION_END}]
+
+    def written(self, calls: Sequence[JsonObject]) -> str:
+        tags = [self._tag(FunctionTool(call["name"], {})) for call in calls]
+        texts = [json.dumps(call["arguments"], ensure_ascii=False) for call in calls]
+        inside = [f"{tag['begin']}{text}{tag['end']}" for tag, text in zip(tags, texts, strict=True)]
+        return f"{_SECTION}{self._between.join(inside)}{_SECTION_END}"
 
     def _tag(self, tool: FunctionTool) -> JsonObject:
         begin = f"{_CALL}function{_SEPARATOR}{tool.name}{_FENCE}"
