@@ -106,14 +106,23 @@ def test_previous_response(scripted, ask):
 
 def test_assistant_phase(scripted, ask):
     """Where in its work the assistant said something: kept by clients, and sent back with the message."""
-    ask(
-        input=[message("user", "go"), {**message("assistant", "Looking."), "phase": "commentary"}, message("user", "?")]
-    )
-    assert "Looking." in prompt(scripted)
+    said = [("commentary", "I should answer with the saved number."), ("final_answer", "The number is four.")]
+    turns = [{**message("assistant", text), "phase": phase} for phase, text in said]
+    ask(input=[*turns, message("user", "Repeat only the number.")])
+    assert all(text in prompt(scripted) for _, text in said)
+
+
+def test_a_schemas_format_shows_every_key(scripted, ask):
+    scripted.says('{"n": 1}')
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    response = ask(input="A number?", text={"format": {"type": "json_schema", "name": "n", "schema": schema}})
+    shown = {"type": "json_schema", "name": "n", "description": None, "schema": schema, "strict": True}
+    assert response["text"]["format"] == shown
 
 
 def test_compaction(scripted, ask):
-    body = {"model": "m", "input": [message("user", "My name is Alice."), message("assistant", "Hello Alice!")]}
+    body: Any = {"model": "m", "input": [message("user", "My name is Alice."), message("assistant", "Hello Alice!")]}
+    body["prompt_cache_key"] = "openresponses-compact-test"
     compacted = httpx.post(f"{scripted.url}/v1/responses/compact", json=body).json()
     assert compacted["object"] == "response.compaction"
     assert compacted["output"][-1]["type"] == "compaction"

@@ -18,6 +18,8 @@ def new_body(request: ResponseRequest, response_id: str, model: str, *, defaults
     """A response that has just begun. What the client left open shows the value that is used."""
     text = request.text
     format = text.format.model_dump() if text is not None and text.format is not None else {"type": "text"}
+    if format["type"] == "json_schema":
+        format = {"description": None, "strict": True, **format}
     reasoning = request.reasoning
     extra = request.model_extra or {}
     return {
