@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -19,6 +20,34 @@ from ..openai.written import Written
 from .errors import error_body
 
 JsonObject = dict[str, Any]
+
+
+class AnthropicUsage(TypedDict):
+    """Tokens from the cache are not among ``input_tokens``."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    output_tokens: int
+
+
+class ContentBlock(TypedDict):
+    """A thinking, text or tool_use block, with its further keys."""
+
+    type: Literal["thinking", "text", "tool_use"]
+
+
+class AnthropicMessage(TypedDict):
+    """A whole answer."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[ContentBlock]
+    stop_reason: Literal["max_tokens", "stop_sequence", "tool_use", "end_turn"]
+    stop_sequence: str | None
+    usage: AnthropicUsage
 
 
 @dataclass
@@ -92,8 +121,7 @@ class Answer:
             kind = "tool_use" if written.calls else "end_turn"
         return {"stop_reason": kind, "stop_sequence": stop if kind == "stop_sequence" else None}
 
-    def _usage(self) -> JsonObject:
-        """Tokens from the cache are not among ``input_tokens``."""
+    def _usage(self) -> AnthropicUsage:
         usage = self.generation.usage
         return {
             "input_tokens": usage.prompt_tokens - usage.cached_tokens,
@@ -165,5 +193,5 @@ class _BlockWriter:
         return _event("content_block_delta", {"type": "content_block_delta", "index": self._index, "delta": delta})
 
 
-def _event(name: str, data: JsonObject) -> bytes:
+def _event(name: str, data: Mapping[str, object]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypedDict
 
 PATH = "/v1/messages"
 """Requests to paths that begin so get their errors in this shape."""
@@ -13,7 +13,21 @@ _TYPES = {
 }  # fmt: skip
 
 
-def error_body(status: int, message: str, code: str | None = None) -> dict[str, Any]:
+class AnthropicErrorDetail(TypedDict):
+    """What was wrong."""
+
+    type: str
+    message: str
+
+
+class AnthropicError(TypedDict):
+    """What every failed request answers."""
+
+    type: Literal["error"]
+    error: AnthropicErrorDetail
+
+
+def error_body(status: int, message: str, code: str | None = None) -> AnthropicError:
     """What an error answers. Clients look for Anthropic's own words when a prompt is too long."""
     kind = _TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
     if code == "context_length_exceeded":

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TypedDict
 
 from fastapi import APIRouter, Request, Response
 
 from ...engine.errors import InvalidRequest
 from ..chat.generate import Generation
 from ..http import body
+from ..http.answers import answer, answered
 from ..http.caller import caller_of
 from ..http.disconnect import until_disconnect
 from ..http.events import EventStream
 from ..openai.choices import engine_requests
 from ..openai.prepare import bad_grammar, prepare, served_name
 from ..served import ServedModel
-from .answer import Answer
+from .answer import Answer, AnthropicMessage
 from .convert import chat_request
 from .schemas import CountRequest, MessagesRequest
-
-JsonObject = dict[str, Any]
 
 router = APIRouter()
 
 
-@router.post("/v1/messages", openapi_extra=body.documented(MessagesRequest))
+class TokenCount(TypedDict):
+    """How long a prompt is."""
+
+    input_tokens: int
+
+
+@router.post("/v1/messages", openapi_extra=body.documented(MessagesRequest, answered(AnthropicMessage, streams=True)))
 async def messages(request: Request) -> Response:
     asked = await body.read(request, MessagesRequest)
     served: ServedModel = request.app.state.served
@@ -45,21 +50,21 @@ async def messages(request: Request) -> Response:
             raise
         return Answer(f"msg_{secrets.token_hex(12)}", asked.model, prepared, generation, model.tokenizer)
 
-    answer = await until_disconnect(request.receive, start)
+    begun = await until_disconnect(request.receive, start)
     if asked.stream:
-        return EventStream(answer.stream)
-    content = await until_disconnect(request.receive, answer.whole)
+        return EventStream(begun.stream)
+    content = await until_disconnect(request.receive, begun.whole)
     return Response(content, media_type="application/json")
 
 
-@router.post("/v1/messages/count_tokens", openapi_extra=body.documented(CountRequest))
-async def count_tokens(request: Request) -> JsonObject:
+@router.post("/v1/messages/count_tokens", openapi_extra=body.documented(CountRequest, answered(TokenCount)))
+async def count_tokens(request: Request) -> Response:
     asked = await body.read(request, CountRequest)
     served: ServedModel = request.app.state.served
     _check_model(served, asked.model)
     served.now()
     prepared = await prepare(chat_request(asked), served, caller_of(request.scope).name)
-    return {"input_tokens": len(prepared.prompt)}
+    return answer(TokenCount(input_tokens=len(prepared.prompt)))
 
 
 def _check_model(served: ServedModel, name: str) -> None:

@@ -12,11 +12,10 @@ from starlette.requests import ClientDisconnect
 
 from ..json_values import loads
 from ..openai.errors import ApiError, from_validation
+from .answers import REFERENCE
 from .disconnect import ClientGone
 
 JsonObject = dict[str, Any]
-REFERENCE = "#/components/schemas/{name}"
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -52,18 +51,14 @@ def _without_half_characters(body: bytes) -> str | None:
         return None
 
 
-def documented(model: type[BaseModel], answer: str | None = None) -> JsonObject:
+def documented(model: type[BaseModel], answered: JsonObject) -> JsonObject:
     """For a route's ``openapi_extra``: it reads ``model`` itself, so FastAPI cannot see it. See :func:`describe`.
 
     Args:
-        answer: the name of the answer's schema; such routes also stream.
+        answered: what it answers.
     """
     schema = {"$ref": REFERENCE.format(name=model.__name__)}
-    extra: JsonObject = {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-    if answer is not None:
-        content = {"application/json": {"schema": {"$ref": REFERENCE.format(name=answer)}}, "text/event-stream": {}}
-        extra["responses"] = {"200": {"content": content}}
-    return extra
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}, **answered}
 
 
 def describe(app: FastAPI, *models: type[BaseModel]) -> None:

@@ -12,11 +12,12 @@ from ...engine.errors import InvalidRequest
 from ..chat.generate import Generation
 from ..chat.model import ChatModel
 from ..http import body
+from ..http.answers import answered
 from ..http.caller import caller_of
 from ..http.disconnect import until_disconnect
 from ..http.events import EventStream
 from ..served import ServedModel
-from . import hosted
+from . import hosted, wire
 from .answer import Answer, collect
 from .choices import engine_requests, start_all
 from .prepare import Prepared, bad_grammar, prepare, served_name
@@ -26,7 +27,9 @@ from .stream import ChunkWriter
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions", openapi_extra=body.documented(ChatRequest, "Completion"))
+@router.post(
+    "/v1/chat/completions", openapi_extra=body.documented(ChatRequest, answered(wire.Completion, streams=True))
+)
 async def chat_completions(request: Request) -> Response:
     chat = await body.read(request, ChatRequest)
     served: ServedModel = request.app.state.served

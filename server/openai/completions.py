@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -18,10 +18,12 @@ from ..chat.formats import TextDelta
 from ..chat.generate import Generation, Piece
 from ..chat.model import text_grammar
 from ..http import body
+from ..http.answers import answered
 from ..http.caller import caller_of
 from ..http.disconnect import until_disconnect
 from ..http.events import DONE, EventStream, Write, event
 from ..served import ServedModel
+from . import wire
 from .answer import every, usage
 from .choices import engine_requests, start_all
 from .errors import ApiError, from_exception
@@ -39,6 +41,35 @@ _MAX_LOGPROBS = 20
 _MAX_PROMPTS = 256
 
 
+class TextLogprobs(TypedDict):
+    """By token: what it spells, its log-probability, the likeliest others with theirs, and where its text begins."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class TextChoice(TypedDict):
+    """One text."""
+
+    index: int
+    text: str
+    finish_reason: Literal["stop", "length"]
+    logprobs: TextLogprobs | None
+
+
+class TextCompletion(TypedDict):
+    """A whole answer."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: wire.Usage
+
+
 @dataclass
 class _Choice:
     """One choice of the answer, ``echo`` being what it begins with."""
@@ -53,7 +84,9 @@ class _Choice:
     )
 
 
-@router.post("/v1/completions", openapi_extra=body.documented(CompletionRequest))
+@router.post(
+    "/v1/completions", openapi_extra=body.documented(CompletionRequest, answered(TextCompletion, streams=True))
+)
 async def completions(request: Request) -> Response:
     asked = await body.read(request, CompletionRequest)
     served: ServedModel = request.app.state.served

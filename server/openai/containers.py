@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import anyio
 from fastapi import APIRouter, Request, Response
@@ -28,13 +28,14 @@ from ...tools.files.walk import walk
 from ...tools.files.write import replace
 from ..hands import Hands
 from ..http import body
+from ..http.answers import answer, answered
 from ..http.caller import caller_of
 from ..http.upload import FORM, file_of, form
 from ..state import State
 from ..store.containers import StoredContainer
 from .errors import ApiError, no_workspace, not_found
-from .files import download
-from .pages import page
+from .files import Download
+from .pages import Deleted, Page, page
 
 JsonObject = dict[str, Any]
 
@@ -61,6 +62,43 @@ class FileRequest(BaseModel):
     """The body of ``POST /v1/containers/{id}/files`` when it copies an uploaded file."""
 
     file_id: str
+
+
+Source = Literal["user", "assistant"]
+
+
+class Expiry(TypedDict):
+    """A container ends so many minutes after it was last used."""
+
+    anchor: Literal["last_active_at"]
+    minutes: int
+
+
+class Container(TypedDict):
+    """A workspace with what runs in it."""
+
+    id: str
+    object: Literal["container"]
+    created_at: int
+    status: Literal["running", "expired"]
+    expires_after: Expiry
+    last_active_at: int
+    name: str
+    memory_limit: str
+    network_policy: JsonObject
+    session_id: str
+
+
+class ContainerFile(TypedDict):
+    """A file of a container; ``bytes`` is its size."""
+
+    id: str
+    object: Literal["container.file"]
+    created_at: int
+    bytes: int
+    container_id: str
+    path: str
+    source: Source
 
 
 class ContainerService:
@@ -119,7 +157,7 @@ class ContainerService:
         except UnknownSession:
             return None
 
-    def shown(self, container: StoredContainer) -> JsonObject:
+    def shown(self, container: StoredContainer) -> Container:
         alive = not container.expired and self.session(container) is not None
         return {
             "id": container.id, "object": "container", "created_at": int(container.created),
@@ -130,37 +168,37 @@ class ContainerService:
         }  # fmt: skip
 
 
-@router.post("/v1/containers", openapi_extra=body.documented(ContainerRequest))
-async def create(request: Request) -> JsonObject:
+@router.post("/v1/containers", openapi_extra=body.documented(ContainerRequest, answered(Container)))
+async def create(request: Request) -> Response:
     wanted = await body.read(request, ContainerRequest)
     minutes = wanted.expires_after.minutes if wanted.expires_after else MINUTES
     service: ContainerService = request.app.state.containers
     owner = caller_of(request.scope).name
     container, _ = await service.create(owner, wanted.name[:200], minutes, wanted.file_ids or ())
-    return service.shown(container)
+    return answer(service.shown(container))
 
 
-@router.get("/v1/containers")
-async def list_containers(request: Request) -> JsonObject:
+@router.get("/v1/containers", openapi_extra=answered(Page[Container]))
+async def list_containers(request: Request) -> Response:
     service, state = request.app.state.containers, request.app.state.kept
     containers = await state.containers.list(caller_of(request.scope).name)
-    return page(request, [service.shown(container) for container in containers])
+    return answer(page(request, [service.shown(container) for container in containers]))
 
 
-@router.get("/v1/containers/{container_id}")
-async def retrieve(request: Request, container_id: str) -> JsonObject:
-    return request.app.state.containers.shown(await _find(request, container_id))
+@router.get("/v1/containers/{container_id}", openapi_extra=answered(Container))
+async def retrieve(request: Request, container_id: str) -> Response:
+    return answer(request.app.state.containers.shown(await _find(request, container_id)))
 
 
-@router.delete("/v1/containers/{container_id}")
-async def delete(request: Request, container_id: str) -> JsonObject:
+@router.delete("/v1/containers/{container_id}", openapi_extra=answered(Deleted))
+async def delete(request: Request, container_id: str) -> Response:
     container = await _find(request, container_id)
     await request.app.state.containers.remove(container)
-    return {"id": container.id, "object": "container.deleted", "deleted": True}
+    return answer(Deleted(id=container.id, object="container.deleted", deleted=True))
 
 
-@router.post("/v1/containers/{container_id}/files", openapi_extra=body.documented(FileRequest))
-async def add_file(request: Request, container_id: str) -> JsonObject:
+@router.post("/v1/containers/{container_id}/files", openapi_extra=body.documented(FileRequest, answered(ContainerFile)))
+async def add_file(request: Request, container_id: str) -> Response:
     """A form with the file, or JSON with the ``file_id`` of an uploaded one."""
     container, session = await _open(request, container_id)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
@@ -175,31 +213,31 @@ async def add_file(request: Request, container_id: str) -> JsonObject:
         name, content = file.filename, await state.files.content(file)
     path = os.path.basename(name)
     await put(session, path, content)
-    return _file(container.id, path, len(content), time.time(), "user")
+    return answer(_file(container.id, path, len(content), time.time(), "user"))
 
 
-@router.get("/v1/containers/{container_id}/files")
-async def list_files(request: Request, container_id: str) -> JsonObject:
+@router.get("/v1/containers/{container_id}/files", openapi_extra=answered(Page[ContainerFile]))
+async def list_files(request: Request, container_id: str) -> Response:
     container, session = await _open(request, container_id)
-    return page(request, await asyncio.to_thread(_files, session.files, container.id))
+    return answer(page(request, await asyncio.to_thread(_files, session.files, container.id)))
 
 
-@router.get("/v1/containers/{container_id}/files/{file_id}")
-async def retrieve_file(request: Request, container_id: str, file_id: str) -> JsonObject:
-    return (await _find_file(request, container_id, file_id))[1]
+@router.get("/v1/containers/{container_id}/files/{file_id}", openapi_extra=answered(ContainerFile))
+async def retrieve_file(request: Request, container_id: str, file_id: str) -> Response:
+    return answer((await _find_file(request, container_id, file_id))[1])
 
 
-@router.get("/v1/containers/{container_id}/files/{file_id}/content")
+@router.get("/v1/containers/{container_id}/files/{file_id}/content", response_class=Download)
 async def file_content(request: Request, container_id: str, file_id: str) -> Response:
     session, file = await _find_file(request, container_id, file_id)
-    return download(await asyncio.to_thread(_read, session.files, file["path"]))
+    return Download(await asyncio.to_thread(_read, session.files, file["path"]))
 
 
-@router.delete("/v1/containers/{container_id}/files/{file_id}")
-async def delete_file(request: Request, container_id: str, file_id: str) -> JsonObject:
+@router.delete("/v1/containers/{container_id}/files/{file_id}", openapi_extra=answered(Deleted))
+async def delete_file(request: Request, container_id: str, file_id: str) -> Response:
     session, file = await _find_file(request, container_id, file_id)
     await asyncio.to_thread(_remove, session.files, file["path"])
-    return {"id": file_id, "object": "container.file.deleted", "deleted": True}
+    return answer(Deleted(id=file_id, object="container.file.deleted", deleted=True))
 
 
 async def put(session: Session, path: str, content: bytes) -> None:
@@ -223,7 +261,7 @@ async def _open(request: Request, container_id: str) -> tuple[StoredContainer, S
     return await request.app.state.containers.open(container_id, caller_of(request.scope).name)
 
 
-async def _find_file(request: Request, container_id: str, file_id: str) -> tuple[Session, JsonObject]:
+async def _find_file(request: Request, container_id: str, file_id: str) -> tuple[Session, ContainerFile]:
     container, session = await _open(request, container_id)
     for file in await asyncio.to_thread(_files, session.files, container.id):
         if file["id"] == file_id:
@@ -231,7 +269,7 @@ async def _find_file(request: Request, container_id: str, file_id: str) -> tuple
     raise not_found("container file", file_id)
 
 
-def _files(root: Root, container_id: str) -> list[JsonObject]:
+def _files(root: Root, container_id: str) -> list[ContainerFile]:
     """All regular files of a workspace that are not hidden, oldest first."""
     found = []
     for path, entry in walk(root, skip=lambda path, _: path.rpartition("/")[2].startswith(".")):
@@ -246,7 +284,7 @@ def _files(root: Root, container_id: str) -> list[JsonObject]:
     return sorted(found, key=lambda file: (file["created_at"], file["path"]))
 
 
-def _file(container_id: str, path: str, size: int, created: float, source: str) -> JsonObject:
+def _file(container_id: str, path: str, size: int, created: float, source: Source) -> ContainerFile:
     """A file goes by its path, so its id is a digest of it."""
     digest = hashlib.blake2b(f"{container_id}\0{path}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
     return {

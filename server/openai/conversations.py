@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, Literal, TypedDict
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from ..http import body
+from ..http.answers import answer, answered
 from ..http.caller import caller_of
 from ..state import State
 from ..store.conversations import StoredConversation
 from .errors import ApiError, not_found
-from .pages import page
+from .pages import Deleted, Page, listed, page
 from .responses.history import with_id
-from .responses.items import ItemError, public, to_messages
+from .responses.items import Item, ItemError, public, to_messages
 
 JsonObject = dict[str, Any]
 
@@ -43,68 +44,80 @@ class ItemsRequest(BaseModel):
     items: list[JsonObject]
 
 
-@router.post("/v1/conversations", openapi_extra=body.documented(ConversationRequest))
-async def create(request: Request) -> JsonObject:
+class Conversation(TypedDict):
+    """A conversation without its items."""
+
+    id: str
+    object: Literal["conversation"]
+    created_at: int
+    metadata: dict[str, str]
+
+
+@router.post("/v1/conversations", openapi_extra=body.documented(ConversationRequest, answered(Conversation)))
+async def create(request: Request) -> Response:
     wanted = await body.read(request, ConversationRequest)
     owner = caller_of(request.scope).name
     conversation_id = f"conv_{secrets.token_hex(20)}"
     await _kept(request).conversations.create(conversation_id, owner, wanted.metadata or {}, _items(wanted.items or []))
-    return _shown(await _find(request, conversation_id))
+    return answer(_shown(await _find(request, conversation_id)))
 
 
-@router.get("/v1/conversations/{conversation_id}")
-async def retrieve(request: Request, conversation_id: str) -> JsonObject:
-    return _shown(await _find(request, conversation_id))
+@router.get("/v1/conversations/{conversation_id}", openapi_extra=answered(Conversation))
+async def retrieve(request: Request, conversation_id: str) -> Response:
+    return answer(_shown(await _find(request, conversation_id)))
 
 
-@router.post("/v1/conversations/{conversation_id}", openapi_extra=body.documented(ConversationUpdate))
-async def update(request: Request, conversation_id: str) -> JsonObject:
+@router.post(
+    "/v1/conversations/{conversation_id}",
+    openapi_extra=body.documented(ConversationUpdate, answered(Conversation)),
+)
+async def update(request: Request, conversation_id: str) -> Response:
     wanted = await body.read(request, ConversationUpdate)
     conversation = await _find(request, conversation_id)
     await _kept(request).conversations.update(conversation.id, conversation.owner, wanted.metadata or {})
-    return _shown(await _find(request, conversation_id))
+    return answer(_shown(await _find(request, conversation_id)))
 
 
-@router.delete("/v1/conversations/{conversation_id}")
-async def delete(request: Request, conversation_id: str) -> JsonObject:
+@router.delete("/v1/conversations/{conversation_id}", openapi_extra=answered(Deleted))
+async def delete(request: Request, conversation_id: str) -> Response:
     conversation = await _find(request, conversation_id)
     await _kept(request).conversations.delete(conversation.id, conversation.owner)
-    return {"id": conversation.id, "object": "conversation.deleted", "deleted": True}
+    return answer(Deleted(id=conversation.id, object="conversation.deleted", deleted=True))
 
 
-@router.post("/v1/conversations/{conversation_id}/items", openapi_extra=body.documented(ItemsRequest))
-async def add_items(request: Request, conversation_id: str) -> JsonObject:
+@router.post(
+    "/v1/conversations/{conversation_id}/items", openapi_extra=body.documented(ItemsRequest, answered(Page[Item]))
+)
+async def add_items(request: Request, conversation_id: str) -> Response:
     wanted = await body.read(request, ItemsRequest)
     conversation = await _find(request, conversation_id)
     items = _items(wanted.items)
     await _kept(request).conversations.append(conversation.id, items)
-    shown = [public(item) for item in items]
-    ends = {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]} if shown else {"first_id": None, "last_id": None}
-    return {"object": "list", "data": shown, **ends, "has_more": False}
+    return answer(listed([public(item) for item in items]))
 
 
-@router.get("/v1/conversations/{conversation_id}/items")
-async def list_items(request: Request, conversation_id: str) -> JsonObject:
+@router.get("/v1/conversations/{conversation_id}/items", openapi_extra=answered(Page[Item]))
+async def list_items(request: Request, conversation_id: str) -> Response:
     conversation = await _find(request, conversation_id)
     items = await _kept(request).conversations.items(conversation.id)
-    return page(request, [public(item) for item in items])
+    return answer(page(request, [public(item) for item in items]))
 
 
-@router.get("/v1/conversations/{conversation_id}/items/{item_id}")
-async def retrieve_item(request: Request, conversation_id: str, item_id: str) -> JsonObject:
+@router.get("/v1/conversations/{conversation_id}/items/{item_id}", openapi_extra=answered(Item))
+async def retrieve_item(request: Request, conversation_id: str, item_id: str) -> Response:
     conversation = await _find(request, conversation_id)
     for item in await _kept(request).conversations.items(conversation.id):
         if item["id"] == item_id:
-            return public(item)
+            return answer(public(item))
     raise not_found("item", item_id)
 
 
-@router.delete("/v1/conversations/{conversation_id}/items/{item_id}")
-async def delete_item(request: Request, conversation_id: str, item_id: str) -> JsonObject:
+@router.delete("/v1/conversations/{conversation_id}/items/{item_id}", openapi_extra=answered(Conversation))
+async def delete_item(request: Request, conversation_id: str, item_id: str) -> Response:
     conversation = await _find(request, conversation_id)
     if not await _kept(request).conversations.delete_item(conversation.id, item_id):
         raise not_found("item", item_id)
-    return _shown(conversation)
+    return answer(_shown(conversation))
 
 
 def _kept(request: Request) -> State:
@@ -129,7 +142,7 @@ def _items(given: list[JsonObject]) -> list[JsonObject]:
     return items
 
 
-def _shown(conversation: StoredConversation) -> JsonObject:
+def _shown(conversation: StoredConversation) -> Conversation:
     return {
         "id": conversation.id, "object": "conversation", "created_at": int(conversation.created),
         "metadata": conversation.metadata,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any
+from typing import TypedDict
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -28,7 +28,20 @@ from ..state import OverQuota
 
 log = logging.getLogger(__name__)
 
-JsonObject = dict[str, Any]
+
+class ErrorDetail(TypedDict):
+    """What was wrong, and where."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(TypedDict):
+    """What every failed request answers."""
+
+    error: ErrorDetail
 
 
 class ApiError(Exception):
@@ -61,7 +74,7 @@ class ApiError(Exception):
         self.type = type or ("server_error" if status >= 500 else "invalid_request_error")
         self.retry_after = retry_after
 
-    def body(self) -> JsonObject:
+    def body(self) -> Error:
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
     def response(self, path: str = "") -> JSONResponse:

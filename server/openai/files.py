@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
+from typing import Literal, TypedDict
 
 from fastapi import APIRouter, Request, Response
 
+from ..http.answers import answer, answered
 from ..http.caller import caller_of
 from ..http.upload import file_of, form
 from ..state import State
 from ..store.files import StoredFile
 from .errors import ApiError, not_found
-from .pages import page
-
-JsonObject = dict[str, Any]
+from .pages import Deleted, Page, page
 
 router = APIRouter()
 
@@ -23,8 +22,32 @@ _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _SHORTEST, _LONGEST = 3600, 2_592_000  # seconds after which a file may expire
 
 
-@router.post("/v1/files")
-async def upload(request: Request) -> JsonObject:
+class FileObject(TypedDict):
+    """An uploaded file."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: str
+    status: Literal["processed"]
+    status_details: None
+
+
+class Download(Response):
+    """Bytes as a download, whatever they are: a browser must not run them as a page of ours."""
+
+    media_type = "application/octet-stream"
+
+    def __init__(self, content: bytes, status_code: int = 200) -> None:
+        headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
+        super().__init__(content, status_code, headers)
+
+
+@router.post("/v1/files", openapi_extra=answered(FileObject))
+async def upload(request: Request) -> Response:
     caller, fields = caller_of(request.scope), await form(request)
     given = file_of(fields)
     purpose = str(fields.get("purpose") or "user_data")
@@ -43,33 +66,33 @@ async def upload(request: Request) -> JsonObject:
     state: State = request.app.state.kept
     await state.check_room(file.owner, len(content), caller.limits.stored_bytes)
     await state.files.add(file, content)
-    return shown(file)
+    return answer(shown(file))
 
 
-@router.get("/v1/files")
-async def list_files(request: Request) -> JsonObject:
+@router.get("/v1/files", openapi_extra=answered(Page[FileObject]))
+async def list_files(request: Request) -> Response:
     state: State = request.app.state.kept
     purpose = request.query_params.get("purpose")
     files = await state.files.list(caller_of(request.scope).name)
-    return page(request, [shown(file) for file in files if purpose in (None, file.purpose)], limit=10_000)
+    return answer(page(request, [shown(file) for file in files if purpose in (None, file.purpose)], limit=10_000))
 
 
-@router.get("/v1/files/{file_id}")
-async def retrieve(request: Request, file_id: str) -> JsonObject:
-    return shown(await find(request, file_id))
+@router.get("/v1/files/{file_id}", openapi_extra=answered(FileObject))
+async def retrieve(request: Request, file_id: str) -> Response:
+    return answer(shown(await find(request, file_id)))
 
 
-@router.get("/v1/files/{file_id}/content")
+@router.get("/v1/files/{file_id}/content", response_class=Download)
 async def content(request: Request, file_id: str) -> Response:
     file = await find(request, file_id)
-    return download(await request.app.state.kept.files.content(file))
+    return Download(await request.app.state.kept.files.content(file))
 
 
-@router.delete("/v1/files/{file_id}")
-async def delete(request: Request, file_id: str) -> JsonObject:
+@router.delete("/v1/files/{file_id}", openapi_extra=answered(Deleted))
+async def delete(request: Request, file_id: str) -> Response:
     file = await find(request, file_id)
     await request.app.state.kept.files.delete(file.id, file.owner)
-    return {"id": file.id, "object": "file", "deleted": True}
+    return answer(Deleted(id=file.id, object="file", deleted=True))
 
 
 async def find(request: Request, file_id: str) -> StoredFile:
@@ -80,13 +103,7 @@ async def find(request: Request, file_id: str) -> StoredFile:
     return file
 
 
-def download(content: bytes) -> Response:
-    """As a download, whatever it is: a browser must not run it as a page of ours."""
-    headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
-    return Response(content, media_type="application/octet-stream", headers=headers)
-
-
-def shown(file: StoredFile) -> JsonObject:
+def shown(file: StoredFile) -> FileObject:
     return {
         "id": file.id, "object": "file", "bytes": file.bytes, "created_at": int(file.created),
         "expires_at": None if file.expires is None else int(file.expires), "filename": file.filename,

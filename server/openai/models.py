@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
+from ..http.answers import answer, answered
 from ..served import ServedModel
 from .prepare import served_name
-
-JsonObject = dict[str, Any]
 
 router = APIRouter()
 _STARTED = int(time.time())
 
 
-@router.get("/v1/models")
-async def list_models(request: Request) -> JsonObject:
+class Model(TypedDict):
+    """A name of the served model; its context is known once it is loaded."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    max_model_len: NotRequired[int]
+
+
+class ModelList(TypedDict):
+    """All names."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+@router.get("/v1/models", openapi_extra=answered(ModelList))
+async def list_models(request: Request) -> Response:
     served: ServedModel = request.app.state.served
-    return {"object": "list", "data": [_model(served, name) for name in served.names]}
+    return answer(ModelList(object="list", data=[_model(served, name) for name in served.names]))
 
 
-@router.get("/v1/models/{model:path}")
-async def retrieve_model(request: Request, model: str) -> JsonObject:
+@router.get("/v1/models/{model:path}", openapi_extra=answered(Model))
+async def retrieve_model(request: Request, model: str) -> Response:
     served: ServedModel = request.app.state.served
-    return _model(served, served_name(served, model))
+    return answer(_model(served, served_name(served, model)))
 
 
-def _model(served: ServedModel, name: str) -> JsonObject:
-    model: JsonObject = {"id": name, "object": "model", "created": _STARTED, "owned_by": "agenthost"}
+def _model(served: ServedModel, name: str) -> Model:
+    model: Model = {"id": name, "object": "model", "created": _STARTED, "owned_by": "agenthost"}
     if served.status == "ready":
         model["max_model_len"] = served.now()[1].max_model_len
     return model

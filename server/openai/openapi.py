@@ -4,71 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI
 
+from ..anthropic.answer import AnthropicMessage
 from ..anthropic.errors import PATH as ANTHROPIC
-from ..http.body import REFERENCE
+from ..anthropic.errors import AnthropicError
+from ..anthropic.messages import TokenCount
+from ..http.answers import REFERENCE, schemas
+from ..operations import CacheReset, Health, Load, ServerInfo, Text, Tokens, Version
 from . import wire
+from .completions import TextCompletion
+from .containers import Container, ContainerFile
+from .conversations import Conversation
+from .errors import Error
+from .files import FileObject
+from .models import ModelList
+from .pages import Deleted, Page
+from .responses.body import ResponseBody
+from .responses.compaction import Compaction
+from .responses.items import Item
+from .responses.routes import InputTokens
 
 JsonObject = dict[str, Any]
 
-_TEXT: JsonObject = {"type": "string"}
-_OR_NULL: JsonObject = {"type": ["string", "null"]}
-_ERRORS: JsonObject = {
-    "Error": {
-        "type": "object", "required": ["error"],
-        "properties": {"error": {
-            "type": "object", "required": ["message", "type", "param", "code"],
-            "properties": {"message": _TEXT, "type": _TEXT, "param": _OR_NULL, "code": _OR_NULL},
-        }},
-    },
-    "AnthropicError": {
-        "type": "object", "required": ["type", "error"],
-        "properties": {"type": {"const": "error"}, "error": {
-            "type": "object", "required": ["type", "message"], "properties": {"type": _TEXT, "message": _TEXT},
-        }},
-    },
-}  # fmt: skip
-_DETAILS: JsonObject = {"type": "object", "additionalProperties": {"type": "integer"}}
-_USAGE: JsonObject = {
-    "type": "object",
-    "required": ["input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens"],
-    "properties": {
-        "input_tokens": {"type": "integer"}, "input_tokens_details": _DETAILS, "output_tokens": {"type": "integer"},
-        "output_tokens_details": _DETAILS, "total_tokens": {"type": "integer"},
-    },
-}  # fmt: skip
-_RESPONSE: JsonObject = {
-    "type": "object",
-    # Those that the Open Responses specification requires.
-    "required": [
-        "id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "previous_response_id",
-        "instructions", "output", "error", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text", "top_p",
-        "presence_penalty", "frequency_penalty", "top_logprobs", "temperature", "reasoning", "user", "usage",
-        "max_output_tokens", "max_tool_calls", "store", "background", "service_tier", "metadata", "safety_identifier",
-        "prompt_cache_key",
-    ],
-    "properties": {
-        "id": _TEXT, "object": {"const": "response"}, "created_at": {"type": "integer"}, "model": _TEXT,
-        "status": {"enum": ["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]},
-        "output": {"type": "array", "items": {"type": "object", "required": ["id", "type"]}},
-        "usage": {"anyOf": [_USAGE, {"type": "null"}]},
-    },
-}  # fmt: skip
+_ANSWERS = (
+    wire.Completion, TextCompletion, AnthropicMessage, TokenCount, ResponseBody, InputTokens, Compaction, Page[Item],
+    Conversation, FileObject, Page[FileObject], Container, Page[Container], ContainerFile, Page[ContainerFile], Deleted,
+    ModelList, Health, Version, Load, ServerInfo, CacheReset, Tokens, Text, Error, AnthropicError,
+)  # fmt: skip
 
 
 def describe_answers(app: FastAPI) -> None:
     """Add the schemas that routes name, and the shape of errors, which all have in common."""
     original = app.openapi
-    _, written = msgspec.json.schema_components([wire.Completion], ref_template=REFERENCE)
 
     def openapi() -> JsonObject:
         description = original()
-        description["components"]["schemas"] |= {**written, **_ERRORS, "Response": _RESPONSE}
+        description["components"]["schemas"] |= schemas(*_ANSWERS)
         for path, operations in description["paths"].items():
-            error = "AnthropicError" if path.startswith(ANTHROPIC) else "Error"
-            schema = {"$ref": REFERENCE.format(name=error)}
+            error = AnthropicError if path.startswith(ANTHROPIC) else Error
+            schema = {"$ref": REFERENCE.format(name=error.__name__)}
             for operation in operations.values():
                 operation["responses"].pop("422", None)  # FastAPI's own, which nobody gets
                 content = {"application/json": {"schema": schema}}

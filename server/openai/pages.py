@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Generic, Literal, TypedDict, TypeVar
 
 from fastapi import Request
 
 from .errors import ApiError
 
-JsonObject = dict[str, Any]
+T = TypeVar("T", bound=Mapping[str, object])
 
 _MOST = 100
 
 
-def page(request: Request, objects: Sequence[JsonObject], *, limit: int = 20, order: str = "desc") -> JsonObject:
+class Page(TypedDict, Generic[T]):
+    """One page of a list."""
+
+    object: Literal["list"]
+    data: list[T]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class Deleted(TypedDict):
+    """What was deleted."""
+
+    id: str
+    object: str
+    deleted: Literal[True]
+
+
+def page(request: Request, objects: Sequence[T], *, limit: int = 20, order: str = "desc") -> Page[T]:
     """The page of ``objects``, given oldest first, that the query asks for. Raises :class:`ApiError`."""
     query = request.query_params
     order = query.get("order") or order
@@ -31,8 +49,10 @@ def page(request: Request, objects: Sequence[JsonObject], *, limit: int = 20, or
         if not places:
             raise ApiError(f"There is no {after[:100]!r} to list after.", code="invalid_value", param="after")
         ordered = ordered[places[0] + 1 :]
-    data = ordered[:limit]
-    return {
-        "object": "list", "data": data, "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None, "has_more": len(ordered) > len(data),
-    }  # fmt: skip
+    return listed(ordered[:limit], more=len(ordered) > limit)
+
+
+def listed(data: list[T], *, more: bool = False) -> Page[T]:
+    """All of ``data`` as one page."""
+    ends = (str(data[0]["id"]), str(data[-1]["id"])) if data else (None, None)
+    return {"object": "list", "data": data, "first_id": ends[0], "last_id": ends[1], "has_more": more}

@@ -20,7 +20,7 @@ TOOL: Any = {
 @pytest.fixture(scope="module")
 def schema(server):
     description = httpx.get(f"{server.url}/openapi.json").json()
-    return {"$ref": "#/components/schemas/Response", "components": description["components"]}
+    return {"$ref": "#/components/schemas/ResponseBody", "components": description["components"]}
 
 
 @pytest.fixture

@@ -3,13 +3,76 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from ...chat.generate import Usage
+from .items import Item
 from .mcp.wanted import redacted
 from .schemas import ResponseRequest
 
 JsonObject = dict[str, Any]
+
+
+class InputDetails(TypedDict):
+    """Of the input, what was in the cache."""
+
+    cached_tokens: int
+    cache_write_tokens: int
+
+
+class OutputDetails(TypedDict):
+    """Of the output, what was thought."""
+
+    reasoning_tokens: int
+
+
+class ResponseUsage(TypedDict):
+    """Tokens of all turns that the model took."""
+
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
+
+
+class ResponseBody(TypedDict):
+    """A response, with all keys that Open Responses requires."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    completed_at: int | None
+    status: Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
+    background: bool
+    error: JsonObject | None
+    incomplete_details: JsonObject | None
+    instructions: Any
+    max_output_tokens: int | None
+    max_tool_calls: int | None
+    model: str
+    output: list[Item]
+    parallel_tool_calls: bool
+    previous_response_id: str | None
+    conversation: JsonObject | None
+    prompt_cache_key: str | None
+    reasoning: JsonObject
+    safety_identifier: str | None
+    service_tier: str
+    store: bool
+    temperature: float
+    text: JsonObject
+    tool_choice: str | JsonObject
+    tools: list[JsonObject]
+    top_logprobs: int
+    top_p: float
+    presence_penalty: float
+    frequency_penalty: float
+    truncation: str
+    usage: ResponseUsage | None
+    user: str | None
+    metadata: dict[str, str]
+
 
 _SECRET = ("authorization", "headers")
 
@@ -61,14 +124,14 @@ def new_body(request: ResponseRequest, response_id: str, model: str, *, defaults
     }  # fmt: skip
 
 
-def new_usage() -> JsonObject:
+def new_usage() -> ResponseUsage:
     return {
         "input_tokens": 0, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens": 0,
         "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 0,
     }  # fmt: skip
 
 
-def count(usage: JsonObject, turn: Usage) -> None:
+def count(usage: ResponseUsage, turn: Usage) -> None:
     """Add a turn of the model: each reads its whole prompt."""
     usage["input_tokens"] += turn.prompt_tokens
     usage["input_tokens_details"]["cached_tokens"] += turn.cached_tokens

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from ...chat.formats import TextDelta
 from ...chat.generate import Generation
@@ -17,8 +17,8 @@ from ...served import ServedModel
 from ..choices import engine_requests
 from ..prepare import prepare
 from ..schemas import ChatRequest
-from .body import count, new_usage
-from .items import public, seal
+from .body import ResponseUsage, count, new_usage
+from .items import Item, public, seal
 
 JsonObject = dict[str, Any]
 
@@ -30,9 +30,25 @@ _WISH = (
 _BEGINNING = "A summary of the conversation so far, in place of its turns:\n\n"
 
 
+class CompactionItem(Item):
+    """A summary that stands for items, for us to read again."""
+
+    encrypted_content: str
+
+
+class Compaction(TypedDict):
+    """Items to go on with."""
+
+    id: str
+    object: Literal["response.compaction"]
+    created_at: int
+    output: list[Item]
+    usage: ResponseUsage
+
+
 async def compact(
     chat: ChatRequest, items: Sequence[JsonObject], served: ServedModel, owner: str, *, stored: bool
-) -> JsonObject:
+) -> Compaction:
     """The answer's body.
 
     Args:
@@ -55,7 +71,7 @@ async def compact(
     finally:
         await generation.aclose()
     said = [public(item) for item in items if item["type"] == "message" and item.get("role") != "assistant"]
-    compaction = {
+    compaction: CompactionItem = {
         "id": f"cmp_{secrets.token_hex(16)}", "type": "compaction",
         "encrypted_content": seal(_BEGINNING + summary.strip()),
     }  # fmt: skip

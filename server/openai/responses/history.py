@@ -74,7 +74,7 @@ def own_items(request: InputRequest) -> list[JsonObject]:
 
 
 def with_id(item: JsonObject) -> JsonObject:
-    item = public(item)
+    item = dict(public(item))
     kind = item.get("type") or "message"
     if kind == "message" and isinstance(item.get("content"), str):
         part = "output_text" if item.get("role") == "assistant" else "input_text"

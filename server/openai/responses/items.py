@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from .mcp.approvals import Approvals, ApprovedCall
 
@@ -41,9 +41,16 @@ def item_id(prefix: str, turn: str, place: int) -> str:
     return f"{prefix}_{turn}{place:02x}"
 
 
-def public(item: Mapping[str, Any]) -> JsonObject:
+class Item(TypedDict):
+    """A piece of input or output, with the further keys of its type."""
+
+    id: str
+    type: str
+
+
+def public(item: Mapping[str, Any]) -> Item:
     """The item as clients see it."""
-    return {key: value for key, value in item.items() if not key.startswith("_")}
+    return cast(Item, {key: value for key, value in item.items() if not key.startswith("_")})
 
 
 def seal(reasoning: str) -> str:

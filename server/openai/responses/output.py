@@ -88,7 +88,7 @@ class Output:
 
     def shown(self, item: JsonObject) -> JsonObject:
         """An item as this client sees it."""
-        item = public(item)
+        item = dict(public(item))
         if item["type"] == "code_interpreter_call" and OUTPUTS not in self._include:
             item["outputs"] = None
         return item

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
 from ...http import body
+from ...http.answers import answer, answered
 from ...http.caller import caller_of
 from ...http.disconnect import until_disconnect
 from ...http.events import DONE, EventStream, Write
 from ..errors import ApiError, not_found
-from ..pages import page
-from .items import public
+from ..pages import Deleted, Page, page
+from .body import ResponseBody
+from .compaction import Compaction
+from .items import Item, public
 from .output import OUTPUTS
 from .run import Run
 from .schemas import InputRequest, ResponseRequest
@@ -26,37 +29,44 @@ JsonObject = dict[str, Any]
 router = APIRouter()
 
 
-@router.post("/v1/responses", openapi_extra=body.documented(ResponseRequest, "Response"))
+class InputTokens(TypedDict):
+    """How long an input is."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
+@router.post("/v1/responses", openapi_extra=body.documented(ResponseRequest, answered(ResponseBody, streams=True)))
 async def create(request: Request) -> Response:
     wanted = await body.read(request, ResponseRequest)
     service = _service(request)
     run = await until_disconnect(request.receive, lambda: service.prepare(wanted, caller_of(request.scope)))
     if wanted.background:
         await service.start(run)
-        return EventStream(lambda write: _follow(run, write)) if wanted.stream else _json(dict(run.body))
+        return EventStream(lambda write: _follow(run, write)) if wanted.stream else answer(dict(run.body))
     if wanted.stream:
         return EventStream(lambda write: _stream(service, run, write))
     await until_disconnect(request.receive, lambda: service.work(run))
     if run.body["status"] == "failed" and run.error is not None:
         return run.error.response()
-    return _json(run.body)
+    return answer(run.body)
 
 
-@router.post("/v1/responses/input_tokens", openapi_extra=body.documented(InputRequest))
-async def input_tokens(request: Request) -> JsonObject:
+@router.post("/v1/responses/input_tokens", openapi_extra=body.documented(InputRequest, answered(InputTokens)))
+async def input_tokens(request: Request) -> Response:
     wanted = await body.read(request, InputRequest)
     tokens = await _service(request).count(wanted, caller_of(request.scope))
-    return {"object": "response.input_tokens", "input_tokens": tokens}
+    return answer(InputTokens(object="response.input_tokens", input_tokens=tokens))
 
 
-@router.post("/v1/responses/compact", openapi_extra=body.documented(InputRequest))
-async def compact(request: Request) -> JsonObject:
+@router.post("/v1/responses/compact", openapi_extra=body.documented(InputRequest, answered(Compaction)))
+async def compact(request: Request) -> Response:
     wanted = await body.read(request, InputRequest)
     service, caller = _service(request), caller_of(request.scope)
-    return await until_disconnect(request.receive, lambda: service.compact(wanted, caller))
+    return answer(await until_disconnect(request.receive, lambda: service.compact(wanted, caller)))
 
 
-@router.get("/v1/responses/{response_id}")
+@router.get("/v1/responses/{response_id}", openapi_extra=answered(ResponseBody, streams=True))
 async def retrieve(request: Request, response_id: str) -> Response:
     service, owner = _service(request), caller_of(request.scope).name
     query = request.query_params
@@ -66,10 +76,10 @@ async def retrieve(request: Request, response_id: str) -> Response:
     stored = await service.find(response_id, owner)
     if stored is None:
         raise not_found("response", response_id)
-    return _json(_including(stored.body, stored.output, query.getlist("include") + query.getlist("include[]")))
+    return answer(_including(stored.body, stored.output, query.getlist("include") + query.getlist("include[]")))
 
 
-@router.post("/v1/responses/{response_id}/cancel")
+@router.post("/v1/responses/{response_id}/cancel", openapi_extra=answered(ResponseBody))
 async def cancel(request: Request, response_id: str) -> Response:
     service, owner = _service(request), caller_of(request.scope).name
     stored = await service.find(response_id, owner)
@@ -79,22 +89,22 @@ async def cancel(request: Request, response_id: str) -> Response:
         raise ApiError("Only responses created with background=true can be cancelled.", code="invalid_value")
     await service.cancel(response_id, owner)
     ended = await service.find(response_id, owner)
-    return _json(ended.body if ended is not None else stored.body)
+    return answer(ended.body if ended is not None else stored.body)
 
 
-@router.delete("/v1/responses/{response_id}")
-async def delete(request: Request, response_id: str) -> JsonObject:
+@router.delete("/v1/responses/{response_id}", openapi_extra=answered(Deleted))
+async def delete(request: Request, response_id: str) -> Response:
     if not await _service(request).delete(response_id, caller_of(request.scope).name):
         raise not_found("response", response_id)
-    return {"id": response_id, "object": "response", "deleted": True}
+    return answer(Deleted(id=response_id, object="response", deleted=True))
 
 
-@router.get("/v1/responses/{response_id}/input_items")
-async def input_items(request: Request, response_id: str) -> JsonObject:
+@router.get("/v1/responses/{response_id}/input_items", openapi_extra=answered(Page[Item]))
+async def input_items(request: Request, response_id: str) -> Response:
     stored = await _service(request).find(response_id, caller_of(request.scope).name)
     if stored is None:
         raise not_found("response", response_id)
-    return page(request, [public(item) for item in stored.input])
+    return answer(page(request, [public(item) for item in stored.input]))
 
 
 async def _stream(service: ResponseService, run: Run, write: Write) -> None:
@@ -136,10 +146,6 @@ def _writing(write: Write) -> Callable[[JsonObject], Awaitable[None]]:
 
 def _service(request: Request) -> ResponseService:
     return request.app.state.responses
-
-
-def _json(value: JsonObject) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
 
 
 def _including(body: JsonObject, items: list[JsonObject], include: list[str]) -> JsonObject:

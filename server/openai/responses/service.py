@@ -29,7 +29,7 @@ from ..hosted_task import Lent, begin
 from ..prepare import Prepared, prepare, served_name
 from ..schemas import ChatRequest
 from .body import new_body
-from .compaction import compact
+from .compaction import Compaction, compact
 from .history import History, read_history
 from .items import ItemError, Read, read_items
 from .mcp.lending import lend
@@ -126,7 +126,7 @@ class ResponseService:
         prepared: Prepared = await prepare(chat, self._served, caller.name, stored=_continues(request))
         return len(prepared.prompt)
 
-    async def compact(self, request: InputRequest, caller: Caller) -> JsonObject:
+    async def compact(self, request: InputRequest, caller: Caller) -> Compaction:
         """See :mod:`compaction`. Open Responses demands a model here. Raises :class:`ApiError` or EngineError."""
         if request.model is None:
             raise ApiError("Missing required parameter: 'model'.", code="missing_required_parameter", param="model")
