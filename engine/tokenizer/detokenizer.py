@@ -7,12 +7,10 @@ practice, and what decoding the whole output does in byte-level vocabularies).
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Collection, Sequence
+from codecs import utf_8_decode
+from collections.abc import Sequence
 
 from .pieces import TokenPieces
-
-_Utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 class IncrementalDetokenizer:
@@ -23,22 +21,31 @@ class IncrementalDetokenizer:
     the whole run away, and its valid characters have been shown here already.
     """
 
-    def __init__(self, pieces: TokenPieces, skip: Collection[int] = ()) -> None:
+    def __init__(self, pieces: TokenPieces, skip: frozenset[int] = frozenset()) -> None:
         self._pieces = pieces
         self._skip = skip
-        self._utf8 = _Utf8("replace")
+        self._held = b""  # of a character that is not complete
         self._started = False
 
     def push(self, token_ids: Sequence[int]) -> str:
         """The text that ``token_ids`` completes."""
-        if self._skip:
+        if len(token_ids) == 1 and self._started and not self._held:  # the step of a stream
+            [token] = token_ids
+            whole = "" if token in self._skip else self._pieces.whole[token]
+            if whole is not None:
+                return whole
+        if not self._skip.isdisjoint(token_ids):
             token_ids = [token for token in token_ids if token not in self._skip]
-        first = b""
-        if token_ids and not self._started:
+        spelled = list(map(self._pieces.later.__getitem__, token_ids))
+        if spelled and not self._started:
             self._started = True
-            first, token_ids = self._pieces.first(token_ids[0]), token_ids[1:]
-        return self._utf8.decode(first + b"".join(map(self._pieces.later, token_ids)))
+            spelled[0] = self._pieces.first[token_ids[0]]
+        data = self._held + b"".join(spelled)
+        text, taken = utf_8_decode(data, "replace")
+        self._held = data[taken:]
+        return text
 
     def finish(self) -> str:
         """The rest: U+FFFD where the output ended within a character."""
-        return self._utf8.decode(b"", final=True)
+        held, self._held = self._held, b""
+        return held.decode(errors="replace")

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import tokenizers
 
 from ..errors import ModelNotFound
+
+T = TypeVar("T")
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -21,8 +25,25 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _PER_TOKEN = {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace", "WordPiece"}
 
 
+class _ByToken(dict[int, T], Generic[T]):
+    """Computed on first use and kept; every other use is one look into a dict, for this is done for every token."""
+
+    def __init__(self, compute: Callable[[int], T]) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def __missing__(self, token: int) -> T:
+        piece = self[token] = self._compute(token)
+        return piece
+
+
 class TokenPieces:
-    """Bytes by token id, for one tokenizer. Computed on first use and kept.
+    """Bytes by token id, for one tokenizer.
+
+    Attributes:
+        first: what a token adds when it begins the output.
+        later: what it adds after other tokens. Ids that the tokenizer does not know add nothing.
+        whole: ``later`` as text; None for a token that holds a part of a character.
 
     Raises :class:`ModelNotFound` when the tokenizer's decoder cannot be taken token by token.
     """
@@ -37,24 +58,15 @@ class TokenPieces:
             _check_per_token(steps)
             self._anchor = backend.encode("a", add_special_tokens=False).ids[-1:]
             self._anchor_text = backend.decode(self._anchor, skip_special_tokens=False)
-        self._first: dict[int, bytes] = {}
-        self._later: dict[int, bytes] = {}
+        self.later = _ByToken(partial(self._compute, is_first=False))
+        self.first = self.later if self._byte_level else _ByToken(partial(self._compute, is_first=True))
+        self.whole = _ByToken(self._whole)
 
-    def first(self, token: int) -> bytes:
-        """What ``token`` adds when it begins the output."""
-        if self._byte_level:
-            return self.later(token)
-        piece = self._first.get(token)
-        if piece is None:
-            piece = self._first[token] = self._compute(token, is_first=True)
-        return piece
-
-    def later(self, token: int) -> bytes:
-        """What ``token`` adds after other tokens. Ids that the tokenizer does not know add nothing."""
-        piece = self._later.get(token)
-        if piece is None:
-            piece = self._later[token] = self._compute(token, is_first=False)
-        return piece
+    def _whole(self, token: int) -> str | None:
+        try:
+            return self.later[token].decode()
+        except UnicodeDecodeError:
+            return None
 
     def _compute(self, token: int, *, is_first: bool) -> bytes:
         name = self._backend.id_to_token(token)

@@ -7,15 +7,15 @@ out to be one is held back, so no part of a stop string is ever shown.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ..errors import InvalidRequest
 from .detokenizer import IncrementalDetokenizer
 from .tokenizer import Tokenizer
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """What one push brought.
 
     Attributes:

@@ -97,7 +97,7 @@ class Tokenizer:
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that a token adds in the middle of a text; a part of a character for some tokens."""
-        return self.pieces.later(token)
+        return self.pieces.later[token]
 
     def _id(self, token: str | None) -> int | None:
         return None if token is None else self._backend.token_to_id(token)
