@@ -53,15 +53,19 @@ _LONGEST_PAUSE = 5.0  # seconds between two starts
 _LAST_WORDS = 50  # milliseconds that a dead process's last message may take to arrive
 
 
-class Watcher(Protocol):
-    """Is told of every request while it lives. Called from the event loop, so it must not take long."""
+class Watch(Protocol):
+    """Is told of one request while it lives. Called from the event loop for every token, so it must not take long."""
 
-    def submitted(self, request: Request) -> None: ...
+    def produced(self, output: TokenOutput) -> None: ...
 
-    def produced(self, request: Request, output: TokenOutput) -> None: ...
-
-    def ended(self, request: Request) -> None:
+    def ended(self) -> None:
         """By its last output, an error, or because it was given up. It may be said twice."""
+        ...
+
+
+class Watcher(Protocol):
+    def watch(self, request: Request) -> Watch:
+        """A request has been sent."""
         ...
 
 
@@ -75,24 +79,25 @@ class TokenStream:
         self._items: deque[TokenOutput | EngineError | None] = deque()
         self._waiting: asyncio.Future[None] | None = None
         self._ended = False
-        if engine.watcher is not None:
-            engine.watcher.submitted(request)
+        self._watch = engine.watcher.watch(request) if engine.watcher is not None else None
 
     def put(self, item: TokenOutput | EngineError | None) -> None:
         """For the engine: the next output, an error that ends the stream, or None for acceptance."""
         self._items.append(item)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
-        watcher = self._engine.watcher
-        if watcher is not None and item is not None:
+        watch = self._watch
+        if watch is not None and item is not None:
             if isinstance(item, TokenOutput):
-                watcher.produced(self.request, item)
+                watch.produced(item)
             if isinstance(item, EngineError) or item.finish_reason is not None:
-                watcher.ended(self.request)
+                watch.ended()
 
     async def accepted(self) -> None:
         """For the engine: wait for the verdict."""
-        first = await self._next()
+        while not self._items:
+            await self._arrival()
+        first = self._items.popleft()
         if isinstance(first, EngineError):
             self._ended = True
             raise first
@@ -103,7 +108,9 @@ class TokenStream:
     async def __anext__(self) -> TokenOutput:
         if self._ended:
             raise StopAsyncIteration
-        item = await self._next()
+        while not self._items:
+            await self._arrival()
+        item = self._items.popleft()
         if isinstance(item, EngineError):
             self._ended = True
             raise item
@@ -111,19 +118,17 @@ class TokenStream:
         self._ended = item.finish_reason is not None
         return item
 
-    async def _next(self) -> TokenOutput | EngineError | None:
-        while not self._items:
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
-        return self._items.popleft()
+    def _arrival(self) -> asyncio.Future[None]:
+        self._waiting = asyncio.get_running_loop().create_future()
+        return self._waiting
 
     async def aclose(self) -> None:
         """Give up what is left. Harmless when the output has ended."""
         if not self._ended:
             self._ended = True
             self._engine.abort(self.request.id)
-            if self._engine.watcher is not None:
-                self._engine.watcher.ended(self.request)
+            if self._watch is not None:
+                self._watch.ended()
 
 
 class TextOutputs:

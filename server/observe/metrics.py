@@ -48,11 +48,30 @@ class Times:
         family.add_metric(labels, list(zip(ends, accumulate(self.counts), strict=True)), self.total)
 
 
-@dataclass
 class _Alive:
-    submitted: float
-    prompt: int
-    last: float | None = None
+    """Measures one request, see :class:`engine.client.Watch`."""
+
+    def __init__(self, metrics: Metrics, prompt: int) -> None:
+        self._metrics = metrics
+        self._prompt = prompt
+        self._submitted = time.monotonic()
+        self.last: float | None = None
+
+    def produced(self, output: TokenOutput) -> None:
+        metrics, now, new = self._metrics, time.monotonic(), len(output.token_ids)
+        if self.last is None:
+            metrics.first.add(now - self._submitted)
+            metrics.prompt_tokens += self._prompt
+            metrics.cached_tokens += output.cached_tokens
+        elif new:
+            metrics.between.add((now - self.last) / new, new)
+        self.last = now
+        metrics.generated_tokens += new
+        if output.finish_reason is not None:
+            metrics.whole.add(now - self._submitted)
+
+    def ended(self) -> None:
+        self._metrics.alive.discard(self)
 
 
 class Metrics(Collector):
@@ -67,9 +86,9 @@ class Metrics(Collector):
         self._engine = engine
         self._transcript = transcript
         self._hands = hands
-        self._alive: dict[str, _Alive] = {}
-        self._tokens: Counter[str] = Counter()
-        self._first, self._between, self._whole = Times(), Times(_BETWEEN), Times()
+        self.alive: set[_Alive] = set()
+        self.prompt_tokens = self.cached_tokens = self.generated_tokens = 0
+        self.first, self.between, self.whole = Times(), Times(_BETWEEN), Times()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._request_times: defaultdict[str, Times] = defaultdict(Times)
         self._calls: Counter[tuple[str, str, str]] = Counter()
@@ -77,27 +96,10 @@ class Metrics(Collector):
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def submitted(self, request: Request) -> None:
-        self._alive[request.id] = _Alive(time.monotonic(), len(request.prompt))
-
-    def produced(self, request: Request, output: TokenOutput) -> None:
-        alive = self._alive.get(request.id)
-        if alive is None:
-            return
-        now, new = time.monotonic(), len(output.token_ids)
-        if alive.last is None:
-            self._first.add(now - alive.submitted)
-            self._tokens["prompt"] += alive.prompt
-            self._tokens["cached"] += output.cached_tokens
-        elif new:
-            self._between.add((now - alive.last) / new, new)
-        alive.last = now
-        self._tokens["generated"] += new
-        if output.finish_reason is not None:
-            self._whole.add(now - alive.submitted)
-
-    def ended(self, request: Request) -> None:
-        self._alive.pop(request.id, None)
+    def watch(self, request: Request) -> _Alive:
+        alive = _Alive(self, len(request.prompt))
+        self.alive.add(alive)
+        return alive
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """A request was answered, to the end of its stream."""
@@ -113,8 +115,8 @@ class Metrics(Collector):
 
     def counts(self) -> tuple[int, int]:
         """Requests that run, and that wait for their first token."""
-        running = sum(alive.last is not None for alive in self._alive.values())
-        return running, len(self._alive) - running
+        running = sum(alive.last is not None for alive in self.alive)
+        return running, len(self.alive) - running
 
     def text(self) -> bytes:
         """All of them in Prometheus's text format."""
@@ -127,9 +129,9 @@ class Metrics(Collector):
 
     def _of_engine(self) -> Iterable[Metric]:
         running, waiting = self.counts()
-        tokens, load = self._tokens, self._engine.load
+        load = self._engine.load
         used, cached = load.used / max(1, load.pages), load.cached / max(1, load.pages)
-        hits = tokens["cached"] / max(1, tokens["prompt"])
+        hits = self.cached_tokens / max(1, self.prompt_tokens)
         for name, help, value in (
             ("agenthost_requests_running", "Requests that have begun to answer.", running),
             ("agenthost_requests_waiting", "Requests without a first token.", waiting),
@@ -146,17 +148,19 @@ class Metrics(Collector):
             ("vllm:kv_cache_usage_perc", used), ("sglang:token_usage", used), ("sglang:cache_hit_rate", hits),
         ):  # fmt: skip
             yield self._gauge(name, value)
-        for name, key in (
-            ("vllm:prompt_tokens", "prompt"), ("vllm:prompt_tokens_cached", "cached"),
-            ("vllm:generation_tokens", "generated"), ("vllm:prefix_cache_queries", "prompt"),
-            ("vllm:prefix_cache_hits", "cached"), ("sglang:prompt_tokens", "prompt"),
-            ("sglang:generation_tokens", "generated"), ("sglang:cached_tokens", "cached"),
+        prompt, cached = ("Tokens of prompts.", self.prompt_tokens), ("Of these, found cached.", self.cached_tokens)
+        generated = ("Tokens generated.", self.generated_tokens)
+        for name, (help, value) in (
+            ("vllm:prompt_tokens", prompt), ("vllm:prompt_tokens_cached", cached),
+            ("vllm:generation_tokens", generated), ("vllm:prefix_cache_queries", prompt),
+            ("vllm:prefix_cache_hits", cached), ("sglang:prompt_tokens", prompt),
+            ("sglang:generation_tokens", generated), ("sglang:cached_tokens", cached),
         ):  # fmt: skip
-            yield self._counter(name, f"Tokens: {key}.", tokens[key])
+            yield self._counter(name, help, value)
         for name, help, times in (
-            ("time_to_first_token_seconds", "Until the first token.", self._first),
-            ("inter_token_latency_seconds", "Between two tokens.", self._between),
-            ("e2e_request_latency_seconds", "Until the last token.", self._whole),
+            ("time_to_first_token_seconds", "Until the first token.", self.first),
+            ("inter_token_latency_seconds", "Between two tokens.", self.between),
+            ("e2e_request_latency_seconds", "Until the last token.", self.whole),
         ):
             for peer in _PEERS:
                 family = HistogramMetricFamily(f"{peer}:{name}", help, labels=["model_name"])

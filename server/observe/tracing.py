@@ -7,7 +7,6 @@ A request is a span, a child of the caller's where ``traceparent`` names one. Be
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -23,11 +22,26 @@ from .calls import ToolCall
 _NANOSECONDS = 1_000_000_000
 
 
-@dataclass
 class _Turn:
-    span: Span
-    begun: float
-    tokens: int = 0
+    """Watches one request, see :class:`engine.client.Watch`."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._begun = time.monotonic()
+        self._tokens = 0
+
+    def produced(self, output: TokenOutput) -> None:
+        if not self._tokens:
+            self._span.set_attribute("gen_ai.response.time_to_first_chunk", time.monotonic() - self._begun)
+            self._span.set_attribute("gen_ai.usage.cache_read.input_tokens", output.cached_tokens)
+        self._tokens += len(output.token_ids)
+        if output.finish_reason is not None:
+            self._span.set_attribute("gen_ai.response.finish_reasons", [output.finish_reason])
+
+    def ended(self) -> None:
+        if self._span.is_recording():
+            self._span.set_attribute("gen_ai.usage.output_tokens", self._tokens)
+            self._span.end()
 
 
 class Tracing:
@@ -40,7 +54,6 @@ class Tracing:
 
     def __init__(self, endpoint: str, model: str) -> None:
         self._model = model
-        self._turns: dict[str, _Turn] = {}
         self._provider = TracerProvider(resource=Resource.create({"service.name": "agenthost"}))
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
         self.tracer = self._provider.get_tracer("agenthost")
@@ -49,7 +62,7 @@ class Tracing:
         """Send what has not been sent yet. Takes up to some seconds where nobody listens."""
         self._provider.shutdown()
 
-    def submitted(self, request: Request) -> None:
+    def watch(self, request: Request) -> _Turn:
         sampling = request.sampling
         asked = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
                  "seed": sampling.seed}  # fmt: skip
@@ -58,25 +71,7 @@ class Tracing:
             "gen_ai.usage.input_tokens": len(request.prompt),
             **{f"gen_ai.request.{name}": value for name, value in asked.items() if value is not None},
         }  # fmt: skip
-        span = self.tracer.start_span(f"chat {self._model}", kind=SpanKind.INTERNAL, attributes=attributes)
-        self._turns[request.id] = _Turn(span, time.monotonic())
-
-    def produced(self, request: Request, output: TokenOutput) -> None:
-        turn = self._turns.get(request.id)
-        if turn is None:
-            return
-        if not turn.tokens:
-            turn.span.set_attribute("gen_ai.response.time_to_first_chunk", time.monotonic() - turn.begun)
-            turn.span.set_attribute("gen_ai.usage.cache_read.input_tokens", output.cached_tokens)
-        turn.tokens += len(output.token_ids)
-        if output.finish_reason is not None:
-            turn.span.set_attribute("gen_ai.response.finish_reasons", [output.finish_reason])
-
-    def ended(self, request: Request) -> None:
-        turn = self._turns.pop(request.id, None)
-        if turn is not None:
-            turn.span.set_attribute("gen_ai.usage.output_tokens", turn.tokens)
-            turn.span.end()
+        return _Turn(self.tracer.start_span(f"chat {self._model}", kind=SpanKind.INTERNAL, attributes=attributes))
 
     def called(self, call: ToolCall) -> None:
         """A call of a hosted tool is over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...engine import Request, TokenOutput
-from ...engine.client import Watcher
+from ...engine.client import Watch, Watcher
 
 
 class Watchers:
@@ -14,14 +14,18 @@ class Watchers:
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers
 
-    def submitted(self, request: Request) -> None:
-        for watcher in self._watchers:
-            watcher.submitted(request)
+    def watch(self, request: Request) -> Watch:
+        return _Watches([watcher.watch(request) for watcher in self._watchers])
 
-    def produced(self, request: Request, output: TokenOutput) -> None:
-        for watcher in self._watchers:
-            watcher.produced(request, output)
 
-    def ended(self, request: Request) -> None:
-        for watcher in self._watchers:
-            watcher.ended(request)
+class _Watches:
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        self._watches = watches
+
+    def produced(self, output: TokenOutput) -> None:
+        for watch in self._watches:
+            watch.produced(output)
+
+    def ended(self) -> None:
+        for watch in self._watches:
+            watch.ended()
