@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .formats import Delta, ReasoningDelta, StreamParser, TextDelta, UnknownFormat
-from .formats.markup import StateParser, partial
+from .formats.markup import Marks, StateParser
 
 JsonObject = dict[str, Any]
 
@@ -118,6 +118,7 @@ class ReasoningParser(StateParser):
     def __init__(self, format: ReasoningFormat, place: Place, inner: StreamParser | None) -> None:
         super().__init__(self._opened if place == "inside" else self._before)
         self._format = format
+        self._closes = Marks(format.closes)
         self._inner = inner
         self.thinking = place == "inside"
 
@@ -157,20 +158,16 @@ class ReasoningParser(StateParser):
         return True
 
     def _inside(self, deltas: list[Delta]) -> bool:
-        closes = self._format.closes
-        found = [(at, mark) for mark in closes if (at := self._buffer.find(mark)) >= 0]
-        if found:
-            at, mark = min(found)
-            _think(deltas, self._buffer[:at].rstrip())
-            self._buffer = self._buffer[at + len(mark) :]
-            self.thinking = False
-            self._state = self._gap
-            return True
-        certain = len(self._buffer) - partial(self._buffer, closes)
-        certain = len(self._buffer[:certain].rstrip())
-        _think(deltas, self._buffer[:certain])
-        self._buffer = self._buffer[certain:]
-        return False
+        at, mark = self._closes.look(self._buffer)
+        thought = self._buffer[:at].rstrip()
+        _think(deltas, thought)
+        if not mark:
+            self._buffer = self._buffer[len(thought) :]
+            return False
+        self._buffer = self._buffer[at + len(mark) :]
+        self.thinking = False
+        self._state = self._gap
+        return True
 
     def _gap(self, deltas: list[Delta]) -> bool:
         self._buffer = self._buffer.lstrip()

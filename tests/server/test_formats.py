@@ -1,5 +1,6 @@
 """Every tool-call format: what its template writes is read back, at every cut, and nothing raises."""
 
+import itertools
 import json
 import random
 import time
@@ -8,6 +9,7 @@ import jsonschema
 import pytest
 from agenthost.server.chat import formats
 from agenthost.server.chat.formats import CallStart, FunctionTool, ToolChoice
+from agenthost.server.chat.formats.markup import Marks
 
 from .families import FAMILIES, FULL, ONE_CALL, PLAIN, TOOLS, VALUES, detected, parsed, template, turn
 
@@ -30,6 +32,16 @@ def cases(family):
     if family not in MARKERLESS:
         found["text before"] = ("Let me look.", [("forecast", PLAIN)])
     return found
+
+
+def test_what_may_become_a_mark_is_held_back_and_nothing_else():
+    marks = ("<a<", "<a<<b", "ab<", "<")
+    for chosen in (marks[:1], marks[:2], marks[:3], marks):
+        for text in ("".join(letters) for size in range(7) for letters in itertools.product("<ab", repeat=size)):
+            found = [(text.find(mark), -len(mark), mark) for mark in chosen if mark in text]
+            held = max(n for n in range(len(text) + 1) if n == 0 or any(m.startswith(text[-n:]) for m in chosen))
+            expected = (min(found)[0], min(found)[2]) if found else (len(text) - held, "")
+            assert Marks(chosen).look(text) == expected, (chosen, text)
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from ..languages import Language, ebnf
 from ..languages.excluding import excluding
 
@@ -66,22 +68,19 @@ class ToolChoice:
         return self.mode == "named" or not self.parallel
 
 
-@dataclass(frozen=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True):
     """The next piece of the assistant's own words."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class ReasoningDelta:
+class ReasoningDelta(msgspec.Struct, frozen=True):
     """The next piece of what the model thinks before it speaks."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class CallStart:
+class CallStart(msgspec.Struct, frozen=True):
     """A call begins: its place among this turn's calls, its name, and its id where the format has the model write one.
 
     A template that prints ids wants the model's own back.
@@ -92,8 +91,7 @@ class CallStart:
     id: str | None = None
 
 
-@dataclass(frozen=True)
-class CallArguments:
+class CallArguments(msgspec.Struct, frozen=True):
     """The next piece of the JSON text of call ``index``'s arguments."""
 
     index: int

@@ -25,11 +25,12 @@ from .base import (
     json_arguments,
 )
 from .json_scan import JsonExtent
-from .markup import partial
+from .markup import Marks
 
 _START, _CHANNEL, _MESSAGE, _CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
 _END, _CALL, _RETURN = "<|end|>", "<|call|>", "<|return|>"
 _ENDS = (_END, _CALL, _RETURN)
+_MARKS = Marks((*_ENDS, _START))
 _CHANNEL_NAME = re.compile(r"<\|channel\|>\s*(\w+)")
 _RECIPIENT = re.compile(r"to=\s*(?:functions\.)?([^\s<]+)")
 _LONGEST_HEADER = 512
@@ -177,14 +178,11 @@ class HarmonyParser(StreamParser):
             self._buffer = self._buffer.lstrip()
         if self._arguments.begun or (self._kind == "call" and not self._begun and self._buffer.startswith("{")):
             return self._object(deltas)
-        marks = (*_ENDS, _START)
-        places = [(at, mark) for mark in marks if (at := self._buffer.find(mark)) >= 0]
-        if not places:
-            certain = len(self._buffer) - partial(self._buffer, marks)
-            self._say(deltas, self._kind, self._buffer[:certain])
-            self._buffer = self._buffer[certain:]
+        at, mark = _MARKS.look(self._buffer)
+        if not mark:
+            self._say(deltas, self._kind, self._buffer[:at])
+            self._buffer = self._buffer[at:]
             return False
-        at, mark = min(places)
         self._say(deltas, self._kind, self._buffer[:at])
         self._close(deltas)
         self._buffer = self._buffer[at + len(mark) :]

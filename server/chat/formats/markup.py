@@ -40,7 +40,7 @@ class MarkupParser(StateParser):
 
     def __init__(self, marks: Sequence[str]) -> None:
         super().__init__(self._outside)
-        self._marks = marks
+        self._marks = Marks(marks)
         self._source = ""
         self._calls = 0
         self._opened = ""
@@ -62,22 +62,19 @@ class MarkupParser(StateParser):
         """The state behind a mark."""
 
     def _outside(self, deltas: list[Delta]) -> bool:
-        found = [(at, mark) for mark in self._marks if (at := self._buffer.find(mark)) >= 0]
-        if found:
-            at, mark = min(found, key=lambda item: (item[0], -len(item[1])))
-            before = self._buffer[:at]
-            say(deltas, before.rstrip())
-            # The white space before a call belongs to the format, unless it turns out to be none.
-            self._source = before[len(before.rstrip()) :] + mark
-            self._buffer = self._buffer[at + len(mark) :]
-            self._opened = mark
-            self._state = self._opens(mark)
-            return True
-        certain = len(self._buffer) - partial(self._buffer, self._marks)
-        certain = len(self._buffer[:certain].rstrip())
-        say(deltas, self._buffer[:certain])
-        self._buffer = self._buffer[certain:]
-        return False
+        at, mark = self._marks.look(self._buffer)
+        before = self._buffer[:at]
+        words = before.rstrip()
+        say(deltas, words)
+        if not mark:
+            self._buffer = self._buffer[len(words) :]
+            return False
+        # The white space before a call belongs to the format, unless it turns out to be none.
+        self._source = before[len(words) :] + mark
+        self._buffer = self._buffer[at + len(mark) :]
+        self._opened = mark
+        self._state = self._opens(mark)
+        return True
 
     def _announce(self, deltas: list[Delta], name: str, id: str | None = None) -> None:
         deltas.append(CallStart(self._calls, name, id))
@@ -119,12 +116,35 @@ def say(deltas: list[Delta], text: str) -> None:
         deltas.append(TextDelta(text))
 
 
+class Marks:
+    """Texts that mean something in a stream, where they come a piece at a time."""
+
+    def __init__(self, marks: Sequence[str]) -> None:
+        self._marks = marks
+        self._begins = frozenset(mark[0] for mark in marks)
+
+    def look(self, text: str) -> tuple[int, str]:
+        """Where the first mark begins, and which one; the longest of those that begin there.
+
+        Where there is none: where what may yet become one begins, or else the end of ``text``, and no mark.
+        """
+        if self._begins.isdisjoint(text):  # as nearly every token is
+            return len(text), ""
+        found = [(at, -len(mark), mark) for mark in self._marks if (at := text.find(mark)) >= 0]
+        if found:
+            at, _, mark = min(found)
+            return at, mark
+        return len(text) - partial(text, self._marks), ""
+
+
 def partial(text: str, marks: Iterable[str]) -> int:
     """How many characters at the end of ``text`` could be the beginning of one of ``marks``."""
     longest = 0
     for mark in marks:
-        for length in range(min(len(text), len(mark) - 1), longest, -1):
-            if mark.startswith(text[-length:]):
-                longest = length
-                break
+        at = text.find(mark[0], max(0, len(text) - len(mark) + 1))
+        while 0 <= at < len(text) - longest:
+            if mark.startswith(text[at:]):
+                longest = len(text) - at
+            else:
+                at = text.find(mark[0], at + 1)
     return longest

@@ -13,11 +13,11 @@ import re
 from collections.abc import Sequence
 
 from .base import (
-    CallStart,
     Delta,
     FunctionTool,
     JsonObject,
     StreamParser,
+    TextDelta,
     ToolFormat,
     json_arguments,
     object_tag,
@@ -75,31 +75,25 @@ class _EitherSpelling(StreamParser):
     """The first character behind the first mark tells the spelling, whatever the template says."""
 
     def __init__(self) -> None:
-        self._held = ""
-        self._chosen: StreamParser | None = None
+        self._parser: StreamParser = _named()  # words before a call are the same in both
+        self._held: str | None = ""  # what it has not said yet; None: the spelling is known
 
     def feed(self, text: str) -> list[Delta]:
-        if self._chosen is None:
-            self._held += text
-            at = self._held.find(_CALL)
-            behind = self._held[at + len(_CALL) :].lstrip() if at >= 0 else ""
-            if not behind:
-                return self._before(at)
-            self._chosen = _listed() if behind[0] in "[{" else _named()
-            text, self._held = self._held, ""
-        return self._chosen.feed(text)
-
-    def finish(self) -> list[Delta]:
-        parser = self._chosen or _named()
-        return [*parser.feed(self._held), *parser.finish()]
-
-    def _before(self, at: int) -> list[Delta]:
-        """The words that are certain while no mark is complete."""
-        parser = _named()
-        deltas = parser.feed(self._held if at < 0 else self._held[:at])
-        said = sum(len(delta.text) for delta in deltas if not isinstance(delta, CallStart))
+        if self._held is None:
+            return self._parser.feed(text)
+        self._held += text
+        behind = self._held.partition(_CALL)[2].lstrip()
+        if behind:
+            self._parser = _listed() if behind[0] in "[{" else _named()
+            text, self._held = self._held, None
+            return self._parser.feed(text)
+        deltas = self._parser.feed(text)
+        said = sum(len(delta.text) for delta in deltas if isinstance(delta, TextDelta))
         self._held = self._held[said:]
         return deltas
+
+    def finish(self) -> list[Delta]:
+        return self._parser.finish()
 
 
 def _listed() -> StreamParser:

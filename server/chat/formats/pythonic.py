@@ -97,7 +97,7 @@ class PythonCalls(MarkupParser):
         if rest[0] == "[":
             self._opened = ""
             self._state = self._before_list
-        elif any(mark.startswith(rest) for mark in self._marks):
+        elif _START.startswith(rest):
             return False
         else:
             self._state = self._outside
