@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import anyio
+import msgspec
 
 from ...engine import AsyncEngine, Request
 from ...engine.client import TextOutputs
@@ -18,8 +19,7 @@ from .model import ChatModel
 FinishReason = Literal["stop", "length"]
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """The next piece of a turn. ``finish_reason`` is set on the last one.
 
     ``stop_reason`` is then the stop string or the stop id that ended the turn, None for the model's own end.
@@ -105,22 +105,25 @@ class Generation:
         ends = model.tokenizer.eos_token_ids
         return cls(stream, parser, StopScanner(stop, include_stop=include_stop), ends, usage)
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        async for output in self._stream:
-            self.token_ids += output.token_ids
-            usage = self.usage
-            usage.prompt_tokens = output.prompt_tokens
-            usage.cached_tokens = output.cached_tokens
-            usage.completion_tokens = len(self.token_ids)
-            reason, stop_reason = output.finish_reason, output.stop_reason
-            deltas = self._deltas(output.text, len(output.token_ids), ended=reason is not None)
-            if self._parser is not None and self._stops.found is not None:
-                reason, stop_reason = "stop", self._stops.found
-                await self._stream.aclose()
-            self.finish_reason = reason
-            yield Piece(deltas, output.token_ids, output.logprobs, reason, stop_reason)
-            if reason is not None:
-                return
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        if self.finish_reason is not None:
+            raise StopAsyncIteration
+        output = await self._stream.__anext__()
+        tokens, usage = output.token_ids, self.usage
+        self.token_ids += tokens
+        usage.prompt_tokens = output.prompt_tokens
+        usage.cached_tokens = output.cached_tokens
+        usage.completion_tokens += len(tokens)
+        reason, stop_reason = output.finish_reason, output.stop_reason
+        deltas = self._deltas(output.text, len(tokens), ended=reason is not None)
+        if self._parser is not None and self._stops.found is not None:
+            reason, stop_reason = "stop", self._stops.found
+            await self._stream.aclose()
+        self.finish_reason = reason
+        return Piece(deltas, tokens, output.logprobs, reason, stop_reason)
 
     async def aclose(self) -> None:
         """Stop generating. Nothing happens when the turn is over."""
@@ -133,7 +136,7 @@ class Generation:
             return [TextDelta(text)] if text else []
         thinking = parser.thinking
         deltas = parser.feed(text)
-        if thinking or parser.thinking or any(isinstance(delta, ReasoningDelta) for delta in deltas):
+        if thinking or parser.thinking or ReasoningDelta in map(type, deltas):
             self.usage.reasoning_tokens += tokens
         if ended:
             deltas += parser.finish()
