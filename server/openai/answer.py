@@ -9,7 +9,6 @@ import anyio
 import msgspec
 
 from ...engine import Tokenizer
-from ..chat.formats import Delta, ReasoningDelta
 from ..chat.generate import FinishReason, Generation, Piece
 from . import logprobs, wire
 from .prepare import Prepared
@@ -41,10 +40,6 @@ class Answer:
         if tools.legacy:
             return "function_call"
         return "stop" if tools.choice.mode == "named" else "tool_calls"
-
-    def shown(self, deltas: list[Delta]) -> list[Delta]:
-        """Those that the client asked to see."""
-        return deltas if self.reasoning else [delta for delta in deltas if not isinstance(delta, ReasoningDelta)]
 
     def remember(self, written: Written, generation: Generation) -> None:
         """A choice is over: its turn is found again when the client sends it back."""

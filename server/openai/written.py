@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from io import StringIO
 
 from ..chat.conversation import Conversation
 from ..chat.formats import CallArguments, CallStart, Delta, ReasoningDelta, TextDelta
@@ -11,33 +11,49 @@ from ..chat.messages import new_call_id
 from ..json_values import loads
 
 
-@dataclass
 class WrittenCall:
-    """A call, its arguments as JSON text, as far as the model has written it."""
+    """A call as far as the model has written it."""
 
-    id: str
-    name: str
-    arguments: str = ""
+    def __init__(self, id: str, name: str) -> None:
+        self.id = id
+        self.name = name
+        self._arguments = StringIO()
+
+    @property
+    def arguments(self) -> str:
+        """As JSON text."""
+        return self._arguments.getvalue()
+
+    def argue(self, text: str) -> None:
+        self._arguments.write(text)
 
 
-@dataclass
 class Written:
-    """Takes the deltas in order."""
+    """Takes the deltas in order; what a delta costs does not grow with what came before."""
 
-    text: str = ""
-    reasoning: str = ""
-    calls: list[WrittenCall] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.calls: list[WrittenCall] = []
+        self._text = StringIO()
+        self._reasoning = StringIO()
+
+    @property
+    def text(self) -> str:
+        return self._text.getvalue()
+
+    @property
+    def reasoning(self) -> str:
+        return self._reasoning.getvalue()
 
     def take(self, delta: Delta) -> None:
         match delta:
             case TextDelta():
-                self.text += delta.text
+                self._text.write(delta.text)
             case ReasoningDelta():
-                self.reasoning += delta.text
+                self._reasoning.write(delta.text)
             case CallStart():
                 self.calls.append(WrittenCall(delta.id or new_call_id(), delta.name))
             case CallArguments():
-                self.calls[delta.index].arguments += delta.text
+                self.calls[delta.index].argue(delta.text)
 
     def remember(self, conversation: Conversation, generation: Generation) -> None:
         """The turn is over: note its exact ids."""

@@ -108,6 +108,19 @@ def test_streamed_calls_equal_the_whole_ones(scripted, client):
     assert whole.finish_reason == chunks[-1].choices[0].finish_reason == "tool_calls"
 
 
+def test_a_chunk_holds_any_text_and_only_its_text_differs(scripted, client):
+    said = 'He said: "\\ is\nno\tslash" \ufdd2\x01 é🤖 "\ufdd2"'
+    scripted.says(said)
+    raw = {"model": "m", "messages": HI, "stream": True, "max_tokens": 500}
+    with httpx.stream("POST", f"{scripted.url}/v1/chat/completions", json=raw) as answer:
+        chunks = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: {")]
+    first, *middle, last = chunks
+    texts = [chunk["choices"][0]["delta"].pop("content") for chunk in middle]
+    assert "".join(texts) + last["choices"][0]["delta"].get("content", "") == said
+    assert all(chunk == middle[0] for chunk in middle)
+    assert middle[0].keys() == first.keys() == last.keys()
+
+
 def test_content_is_null_when_there_are_only_calls(scripted, client):
     scripted.says(CALL)
     message = client.chat.completions.create(model="m", messages=HI, tools=TOOLS).choices[0].message
