@@ -29,6 +29,8 @@ from .errors import RequestFailed, ServerFailed
 JsonObject = dict[str, Any]
 
 _START = 60.0  # seconds that the server may take
+_PAUSE = 0.5  # seconds between two looks at whether it is idle
+_ROUNDS = 3  # of each rate
 _OPEN_PACE = 50  # milliseconds between the chunks of streams that are only open
 _MANY_PACE = 1000
 _MANY_CHUNKS = 10
@@ -87,6 +89,13 @@ class Front:
             await anyio.sleep(0.05)
         raise ServerFailed("the echoing server did not start")
 
+    async def idle(self) -> None:
+        """Wait until it has loaded what it loads in the background after its start: that is work of no stream."""
+        used, before = _PAUSE, (await self.itself())["cpu"]
+        while used > _PAUSE / 10:
+            await anyio.sleep(_PAUSE)
+            used, before = (now := (await self.itself())["cpu"]) - before, now
+
     async def itself(self) -> JsonObject:
         return (await self._http.get("/self")).json()
 
@@ -112,9 +121,7 @@ class Front:
 async def measure(port: int, options: argparse.Namespace) -> Report:
     front = Front(port)
     await front.ready()
-    await rate(front, 1, lambda: front.chat(50))  # what is loaded at the first request counts for no rate
-    ours = await rate(front, options.streams, lambda: front.chat(options.chunks))
-    bare = await rate(front, options.streams, lambda: front.stream(f"/bare?chunks={options.chunks}", {}))
+    ours, bare = await rates(front, options.streams, options.chunks)
     waits = await first_chunks(front, options.streams, options.arrivals)
     failed, megabytes = await many(front, options.many)
     delay = await longest_delay(front, options.tokens)
@@ -130,6 +137,18 @@ async def measure(port: int, options: argparse.Namespace) -> Report:
     ]
     names = ("streams", "chunks", "arrivals", "many", "tokens")
     return Report("front", {name: getattr(options, name) for name in names}, figures)
+
+
+async def rates(front: Front, streams: int, chunks: int) -> tuple[float, float]:
+    """Ours and the bare route's, in turn, so that what disturbs the machine meets both; the median of each."""
+    ours: list[float] = []
+    bare: list[float] = []
+    await front.chat(50)  # what is loaded at the first request counts for no rate
+    await front.idle()
+    for _ in range(_ROUNDS):
+        ours.append(await rate(front, streams, lambda: front.chat(chunks)))
+        bare.append(await rate(front, streams, lambda: front.stream(f"/bare?chunks={chunks}", {})))
+    return statistics.median(ours), statistics.median(bare)
 
 
 async def rate(front: Front, streams: int, stream: Callable[[], Awaitable[int]]) -> float:
