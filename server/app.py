@@ -21,6 +21,7 @@ from .config import ServerConfig
 from .external.external import External
 from .hands import Hands
 from .http import body
+from .http.events import Straight
 from .http.guard import Guard
 from .http.keys import Keys, Limits
 from .http.measure import Measured
@@ -153,6 +154,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
 
         app.add_middleware(Traced, tracing=tracing)
     app.add_middleware(RequestIds)
+    app.add_middleware(Straight)
     return app
 
 

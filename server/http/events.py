@@ -8,14 +8,29 @@ from collections.abc import Awaitable, Callable
 import anyio
 import msgspec
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .disconnect import ClientGone, until_disconnect
 
 _KEEP_ALIVE = 15.0  # seconds
+_STRAIGHT = "agenthost.straight"
 _COMMENT = b": keep-alive\n\n"
 
 Write = Callable[[bytes], Awaitable[None]]
+
+
+class Straight:
+    """ASGI middleware, outside of those that look at answers: lets streams send past them what follows a beginning.
+
+    These wrap ``send`` to see or change how an answer begins, and pass on the rest as it is. To run through all of them
+    for every token takes a server longer than to make the token's event.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app({**scope, _STRAIGHT: send}, receive, send)
 
 
 class EventStream(Response):
@@ -35,6 +50,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        send = scope.get(_STRAIGHT, send)
         interval: float = getattr(scope["app"].state, "sse_keep_alive", _KEEP_ALIVE) if "app" in scope else _KEEP_ALIVE
         written = time.monotonic()
 
