@@ -95,8 +95,8 @@ class TokenStream:
 
     async def accepted(self) -> None:
         """For the engine: wait for the verdict."""
-        while not self._items:
-            await self._arrival()
+        if (arrival := self.arrival()) is not None:
+            await arrival
         first = self._items.popleft()
         if isinstance(first, EngineError):
             self._ended = True
@@ -106,10 +106,21 @@ class TokenStream:
         return self
 
     async def __anext__(self) -> TokenOutput:
+        if (arrival := self.arrival()) is not None:
+            await arrival
+        return self.take()
+
+    def arrival(self) -> asyncio.Future[None] | None:
+        """What the one reader awaits before :meth:`take`; None where that need not wait."""
+        if self._items or self._ended:
+            return None
+        self._waiting = asyncio.get_running_loop().create_future()
+        return self._waiting
+
+    def take(self) -> TokenOutput:
+        """The next output that has come. Raises StopAsyncIteration behind the last one, and EngineError."""
         if self._ended:
             raise StopAsyncIteration
-        while not self._items:
-            await self._arrival()
         item = self._items.popleft()
         if isinstance(item, EngineError):
             self._ended = True
@@ -118,12 +129,12 @@ class TokenStream:
         self._ended = item.finish_reason is not None
         return item
 
-    def _arrival(self) -> asyncio.Future[None]:
-        self._waiting = asyncio.get_running_loop().create_future()
-        return self._waiting
-
     async def aclose(self) -> None:
         """Give up what is left. Harmless when the output has ended."""
+        self.close()
+
+    def close(self) -> None:
+        """The same, at once."""
         if not self._ended:
             self._ended = True
             self._engine.abort(self.request.id)
@@ -142,13 +153,23 @@ class TextOutputs:
         return self
 
     async def __anext__(self) -> TextOutput:
-        output = self._text.take(await self._tokens.__anext__())
+        if (arrival := self.arrival()) is not None:
+            await arrival
+        return self.take()
+
+    def arrival(self) -> asyncio.Future[None] | None:
+        """See :meth:`TokenStream.arrival`."""
+        return self._tokens.arrival()
+
+    def take(self) -> TextOutput:
+        """See :meth:`TokenStream.take`."""
+        output = self._text.take(self._tokens.take())
         if output.finish_reason is not None:
-            await self._tokens.aclose()  # a stop string may have been found in the middle
+            self._tokens.close()  # a stop string may have been found in the middle
         return output
 
     async def aclose(self) -> None:
-        await self._tokens.aclose()
+        self._tokens.close()
 
 
 class AsyncEngine:

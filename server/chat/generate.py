@@ -111,17 +111,22 @@ class Generation:
     async def __anext__(self) -> Piece:
         if self.finish_reason is not None:
             raise StopAsyncIteration
-        output = await self._stream.__anext__()
+        if (arrival := self._stream.arrival()) is not None:
+            await arrival
+        output = self._stream.take()
         tokens, usage = output.token_ids, self.usage
         self.token_ids += tokens
         usage.prompt_tokens = output.prompt_tokens
         usage.cached_tokens = output.cached_tokens
         usage.completion_tokens += len(tokens)
         reason, stop_reason = output.finish_reason, output.stop_reason
-        deltas = self._deltas(output.text, len(tokens), ended=reason is not None)
-        if self._parser is not None and self._stops.found is not None:
-            reason, stop_reason = "stop", self._stops.found
-            await self._stream.aclose()
+        if self._parser is None:
+            deltas: list[Delta] = [TextDelta(output.text)] if output.text else []
+        else:
+            deltas = self._parsed(self._parser, output.text, len(tokens), ended=reason is not None)
+            if self._stops.found is not None:
+                reason, stop_reason = "stop", self._stops.found
+                await self._stream.aclose()
         self.finish_reason = reason
         return Piece(deltas, tokens, output.logprobs, reason, stop_reason)
 
@@ -130,10 +135,7 @@ class Generation:
         with anyio.CancelScope(shield=True):
             await self._stream.aclose()
 
-    def _deltas(self, text: str, tokens: int, *, ended: bool) -> list[Delta]:
-        parser = self._parser
-        if parser is None:
-            return [TextDelta(text)] if text else []
+    def _parsed(self, parser: StreamParser, text: str, tokens: int, *, ended: bool) -> list[Delta]:
         thinking = parser.thinking
         deltas = parser.feed(text)
         if thinking or parser.thinking or ReasoningDelta in map(type, deltas):
