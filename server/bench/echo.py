@@ -4,7 +4,8 @@ It listens on the socket that it inherits. Beside the whole application it serve
 what its own process knows of itself:
 
 ``POST /bare``: the same chunks, ready-made, streamed by a plain Starlette route.
-``GET /self``: CPU seconds, resident bytes, and the event loop's longest delay since the last time that it was asked.
+``GET /self``: CPU seconds without those of the echo, resident bytes, and the event loop's longest delay since the last
+time that it was asked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from heapq import heappop, heappush
 from types import TracebackType
 from typing import Self
 
@@ -25,8 +28,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from ...engine import AsyncEngine, EngineConfig, EngineInfo, Request, TokenOutput, TokenStream
+from ...engine import AsyncEngine, EngineConfig, EngineInfo, TokenOutput
 from ...engine.garbage import freeze_loaded
+from ...engine.protocol import Abort, Outputs, Submit, decode_to_engine, encode
 from ..app import create_app
 from ..config import ServerConfig
 
@@ -36,18 +40,26 @@ _TICK = 0.001  # seconds between two looks at the loop
 
 
 class EchoEngine(AsyncEngine):
-    """Says one word again and again: ``max_tokens`` times, ``priority`` milliseconds apart."""
+    """Says one word again and again: ``max_tokens`` times, ``priority`` milliseconds apart.
+
+    It reads the messages for an engine process and writes those of one, a message for every step of all requests, so
+    that all of the front is at work.
+    """
 
     async def __aenter__(self) -> Self:
-        self._plays: dict[str, asyncio.Task[None]] = {}
         [self._token] = self.tokenizer.encode(WORD)[:1]
+        self._left: dict[str, int] = {}  # tokens, by request
+        self._due: list[tuple[float, str, float]] = []  # when, whose, and how many seconds before the next: a heap
+        self._accepted: list[str] = []
+        self._asked = asyncio.Event()
+        self.seconds = 0.0  # of CPU, which are no part of the front
+        self._playing = asyncio.create_task(self._play())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for play in self._plays.values():
-            play.cancel()
+        self._playing.cancel()
 
     @property
     def status(self) -> str:  # type: ignore[override]
@@ -59,24 +71,50 @@ class EchoEngine(AsyncEngine):
             eos_token_ids=list(self.tokenizer.eos_token_ids), page_size=16, kv_pages=1,
         )  # fmt: skip
 
-    async def submit(self, request: Request) -> TokenStream:
-        stream = TokenStream(self, request)
-        self._plays[request.id] = asyncio.create_task(self._play(stream))
-        return stream
+    def _send(self, message: bytes) -> None:
+        match decode_to_engine(message):
+            case Submit(request):
+                self._left[request.id] = request.sampling.max_tokens or 1
+                heappush(self._due, (time.monotonic(), request.id, request.priority / 1000))
+                self._accepted.append(request.id)
+                self._asked.set()
+            case Abort(request_id):
+                self._left.pop(request_id, None)
 
-    def abort(self, request_id: str) -> None:
-        play = self._plays.pop(request_id, None)
-        if play is not None:
-            play.cancel()
+    async def _play(self) -> None:
+        while True:
+            wait = self._due[0][0] - time.monotonic() if self._due else None
+            if wait is None or wait > 0:
+                self._asked.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._asked.wait()
+            else:
+                await asyncio.sleep(0)
+            begun = time.thread_time()
+            message = encode(self._step(time.monotonic()))
+            self.seconds += time.thread_time() - begun
+            await self._handle(message)
 
-    async def _play(self, stream: TokenStream) -> None:
-        request = stream.request
-        most = request.sampling.max_tokens or 1
-        for number in range(1, most + 1):
-            last = "length" if number == most else None
-            stream.put(TokenOutput(token_ids=[self._token], finish_reason=last))
-            await asyncio.sleep(request.priority / 1000)
-        self._plays.pop(request.id, None)
+    def _step(self, now: float) -> Outputs:
+        """One token for every request whose next one is due."""
+        accepted, self._accepted = self._accepted, []
+        produced: list[tuple[str, TokenOutput]] = []
+        again: list[tuple[float, str, float]] = []
+        while self._due and self._due[0][0] <= now:
+            _, request_id, apart = heappop(self._due)
+            left = self._left.pop(request_id, 0) - 1
+            if left < 0:  # aborted
+                continue
+            produced.append(
+                (request_id, TokenOutput(token_ids=[self._token], finish_reason=None if left else "length"))
+            )
+            if left:
+                self._left[request_id] = left
+                again.append((now + apart, request_id, apart))
+        for turn in again:
+            heappush(self._due, turn)
+        return Outputs(accepted, produced)
 
 
 class Delay:
@@ -98,7 +136,8 @@ class Delay:
 
 def main(descriptor: int) -> None:
     delay, process = Delay(), psutil.Process()
-    served = create_app(ServerConfig(served_model_name=("echo",)), EchoEngine(EngineConfig()))
+    engine = EchoEngine(EngineConfig())
+    served = create_app(ServerConfig(served_model_name=("echo",)), engine)
     chunk = (
         b'data: {"id":"chatcmpl-0123456789abcdef0123456789abcdef","created":1764136800,"model":"echo","choices":'
         b'[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}],'
@@ -116,8 +155,8 @@ def main(descriptor: int) -> None:
         return StreamingResponse(chunks(), media_type="text/event-stream")
 
     async def own(request: HttpRequest) -> Response:
-        memory = process.memory_info().rss
-        return JSONResponse({"cpu": time.process_time(), "bytes": memory, "delay": delay.taken()})
+        cpu = time.process_time() - engine.seconds
+        return JSONResponse({"cpu": cpu, "bytes": process.memory_info().rss, "delay": delay.taken()})
 
     beside = Starlette(routes=[Route("/bare", bare, methods=["POST"]), Route("/self", own)])
 
