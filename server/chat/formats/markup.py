@@ -40,7 +40,8 @@ class MarkupParser(StateParser):
 
     def __init__(self, marks: Sequence[str]) -> None:
         super().__init__(self._outside)
-        self._marks = Marks(marks)
+        self._marks = marks
+        self._search = Marks(marks)
         self._source = ""
         self._calls = 0
         self._opened = ""
@@ -62,7 +63,7 @@ class MarkupParser(StateParser):
         """The state behind a mark."""
 
     def _outside(self, deltas: list[Delta]) -> bool:
-        at, mark = self._marks.look(self._buffer)
+        at, mark = self._search.look(self._buffer)
         before = self._buffer[:at]
         words = before.rstrip()
         say(deltas, words)
