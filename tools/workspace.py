@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
+import anyio.to_thread
+
 from . import records
 from .errors import TooManySessions, UnknownSession, WorkspaceError
 from .files.beneath import Root
@@ -186,7 +188,8 @@ class Sessions:
             raise TooManySessions(
                 f"there are {self._per_owner} open sessions already. Close some, or wait until they expire."
             )
-        return await asyncio.to_thread(self._create, owner, directory, self._ttl if ttl is None else ttl)
+        # Waits also when it is cancelled: the thread would make the session all the same, and nobody would have it.
+        return await anyio.to_thread.run_sync(self._create, owner, directory, self._ttl if ttl is None else ttl)
 
     def get(self, session_id: str, owner: str = "local") -> Session:
         """The session with this id, if it is this owner's.

@@ -52,7 +52,7 @@ async def messages(request: Request) -> Response:
 
     begun = await until_disconnect(request.receive, start)
     if asked.stream:
-        return EventStream(begun.stream)
+        return EventStream(begun.stream, begun.generation.aclose)
     content = await until_disconnect(request.receive, begun.whole)
     return Response(content, media_type="application/json")
 

@@ -39,17 +39,29 @@ class EventStream(Response):
     ``produce`` ends every stream itself, also a failed one: the status has been sent by then. While it writes nothing,
     as during a long prefill, comments keep proxies and clients from giving up; ``app.state.sse_keep_alive`` says after
     how many seconds, 0 for never.
+
+    Args:
+        abandon: gives up what ``produce`` would have used. It is called instead, when the client has left before.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, produce: Callable[[Write], Awaitable[None]]) -> None:
+    def __init__(
+        self, produce: Callable[[Write], Awaitable[None]], abandon: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._produce = produce
+        self._abandon = abandon
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        except BaseException:
+            if self._abandon is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._abandon()
+            raise
         send = scope.get(_STRAIGHT, send)
         interval: float = getattr(scope["app"].state, "sse_keep_alive", _KEEP_ALIVE) if "app" in scope else _KEEP_ALIVE
         written = time.monotonic()

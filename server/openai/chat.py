@@ -19,7 +19,7 @@ from ..http.events import EventStream
 from ..served import ServedModel
 from . import hosted, wire
 from .answer import Answer, collect
-from .choices import engine_requests, start_all
+from .choices import end_all, engine_requests, start_all
 from .prepare import Prepared, bad_grammar, prepare, served_name
 from .schemas import ChatRequest, StreamOptions
 from .stream import ChunkWriter
@@ -62,7 +62,7 @@ async def chat_completions(request: Request) -> Response:
         writer = ChunkWriter(
             answer, generations, include_usage=options.include_usage, running_usage=options.continuous_usage_stats
         )
-        return EventStream(writer.produce)
+        return EventStream(writer.produce, partial(end_all, generations))
     content = await until_disconnect(request.receive, lambda: collect(answer, generations))
     return Response(content, media_type="application/json")
 

@@ -44,10 +44,14 @@ async def start_all(starting: Sequence[Coroutine[Any, Any, Generation]]) -> list
     except BaseException:
         for left in waiting:
             left.close()
-        for generation in started:
-            await generation.aclose()
+        await end_all(started)
         raise
     return started
+
+
+async def end_all(generations: Sequence[Generation]) -> None:
+    for generation in generations:
+        await generation.aclose()
 
 
 def _of_choice(sampling: SamplingParams, index: int) -> SamplingParams:

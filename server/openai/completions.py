@@ -25,7 +25,7 @@ from ..http.events import DONE, EventStream, Write, event
 from ..served import ServedModel
 from . import wire
 from .answer import every, usage
-from .choices import engine_requests, start_all
+from .choices import end_all, engine_requests, start_all
 from .errors import ApiError, from_exception
 from .prepare import context_overflow, served_name
 from .sampling import engine_sampling, stop_strings
@@ -104,7 +104,8 @@ async def completions(request: Request) -> Response:
     )
     if asked.stream:
         options = asked.stream_options or StreamOptions()
-        return EventStream(partial(writer.stream, include_usage=options.include_usage))
+        abandon = partial(end_all, [choice.generation for choice in choices])
+        return EventStream(partial(writer.stream, include_usage=options.include_usage), abandon)
     content = await until_disconnect(request.receive, writer.whole)
     return Response(content, media_type="application/json")
 

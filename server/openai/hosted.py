@@ -61,7 +61,7 @@ async def answer(request: Request, chat: ChatRequest, name: str) -> Response:
     report = _Report(name, task)
     if chat.stream:
         include_usage = chat.stream_options is not None and chat.stream_options.include_usage
-        return EventStream(lambda write: _stream(report, write, include_usage=include_usage))
+        return EventStream(lambda write: _stream(report, write, include_usage=include_usage), task.aclose)
     content = await until_disconnect(request.receive, lambda: _whole(report))
     return Response(content, media_type="application/json")
 
@@ -193,8 +193,8 @@ async def _stream(report: _Report, write: Write, *, include_usage: bool) -> None
         return event(msgspec.json.encode({**report.head("chat.completion.chunk"), "choices": [choice], **usage}))
 
     try:
-        await write(chunk({"role": "assistant", "content": "", "refusal": None}))
         async with report.task, running(report.task.run) as events:
+            await write(chunk({"role": "assistant", "content": "", "refusal": None}))
             async for happened in events:
                 delta = report.take(happened)
                 if delta is not None:

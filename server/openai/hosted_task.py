@@ -94,6 +94,9 @@ class HostedTask:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
         """A session that was made for this task goes again if no call has used it, or only external ones could."""
         if self.session is not None and self.new_session and (self.passing or not self.used):
             with anyio.CancelScope(shield=True), suppress(UnknownSession):

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
+import anyio.from_thread
 import pytest
 from agenthost.tools import Sessions, ToolContext, TooManySessions, UnknownSession, WorkspaceError
 from agenthost.tools.files.remove import remove_tree
@@ -37,6 +39,21 @@ def passable() -> Iterator[Path]:
     folder.chmod(0o711)
     yield folder
     folder.rmdir()
+
+
+async def test_whoever_gives_up_while_a_session_is_made_still_has_it_to_close(sessions, monkeypatch):
+    make, made = sessions._create, None
+
+    def made_too_late(*given):
+        anyio.from_thread.run_sync(scope.cancel)
+        return make(*given)
+
+    monkeypatch.setattr(sessions, "_create", made_too_late)
+    with anyio.CancelScope() as scope:
+        made = await sessions.create()
+    assert made is not None
+    await sessions.close(made.id)
+    assert len(sessions) == 0
 
 
 async def test_a_session_is_found_by_its_owner_only(sessions):

@@ -45,7 +45,7 @@ async def create(request: Request) -> Response:
         await service.start(run)
         return EventStream(lambda write: _follow(run, write)) if wanted.stream else answer(dict(run.body))
     if wanted.stream:
-        return EventStream(lambda write: _stream(service, run, write))
+        return EventStream(lambda write: _stream(service, run, write), lambda: service.abandon(run))
     await until_disconnect(request.receive, lambda: service.work(run))
     if run.body["status"] == "failed" and run.error is not None:
         return run.error.response()

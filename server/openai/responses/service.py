@@ -150,7 +150,11 @@ class ResponseService:
         assert self._group is not None
         run.log = []
         run.body["status"] = "queued"
-        await self._state.responses.put(run.stored())
+        try:
+            await self._state.responses.put(run.stored())
+        except BaseException:
+            await self.abandon(run)
+            raise
         self._running[run.id] = run
         self._group.start_soon(self.work, run)
 
@@ -162,9 +166,14 @@ class ResponseService:
         finally:
             del self._running[run.id]
             self._remember(run)
-            if run.fresh is not None and not run.task.used:
-                with anyio.CancelScope(shield=True):
-                    await self._containers.remove(run.fresh)
+            if not run.task.used:
+                await self.abandon(run)
+
+    async def abandon(self, run: Run) -> None:
+        """End the container that was made for a run, which has not used it and will not."""
+        if run.fresh is not None:
+            with anyio.CancelScope(shield=True):
+                await self._containers.remove(run.fresh)
 
     def running(self, response_id: str, owner: str) -> Run | None:
         run = self._running.get(response_id)

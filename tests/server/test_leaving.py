@@ -1,0 +1,88 @@
+"""A client that leaves at whatever moment leaves nothing behind: no container, no session, no generation."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from itertools import product
+from typing import Any
+
+import anyio
+import pytest
+from agenthost.engine import EngineConfig
+from agenthost.server.app import create_app
+from agenthost.server.config import ServerConfig
+
+from .conftest import ScriptedEngine
+
+SAID: Any = [{"role": "user", "content": "go"}]
+REQUESTS: dict[str, Any] = {
+    "/v1/responses": {"input": "go", "tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
+    "/v1/chat/completions": {"messages": SAID, "hosted_tools": ["python"]},
+    "/v1/messages": {"model": "m", "messages": SAID, "max_tokens": 9},
+    "/v1/completions": {"prompt": "go", "n": 2},
+}
+
+
+async def leave(app, path, body, moment):
+    """Send a request and be gone when the answer's message of type ``moment`` is sent."""
+    asked = [{"type": "http.request", "body": json.dumps({**body, "stream": True}).encode(), "more_body": False}]
+    gone = anyio.Event()
+
+    async def receive():
+        if asked:
+            return asked.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if message["type"] == moment and not gone.is_set():
+            gone.set()
+            if moment == "http.response.start":
+                raise OSError("the connection is closed")
+            await anyio.sleep_forever()  # as a socket that takes nothing more
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path,
+        "raw_path": path.encode(), "query_string": b"", "headers": headers, "scheme": "http",
+        "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1234),
+    }  # fmt: skip
+    with pytest.raises(OSError, match="closed") if moment == "http.response.start" else anyio.CancelScope():
+        await app(scope, receive, send)
+
+
+@asynccontextmanager
+async def running(model_folder):
+    engine = ScriptedEngine(model_folder, lambda request: "a long answer " * 50)
+    engine.gate = lambda: asyncio.sleep(0.01)
+    app = create_app(ServerConfig(engine=EngineConfig(model=str(model_folder)), served_model_name=("m",)), engine)
+    async with app.router.lifespan_context(app):
+        yield app, engine
+
+
+def test_nothing_stays_when_a_client_leaves_as_the_answer_begins(model_folder):
+    async def run():
+        async with running(model_folder) as (app, engine):
+            for path, moment in product(REQUESTS, ("http.response.start", "http.response.body")):
+                engine.requests.clear()
+                await leave(app, path, REQUESTS[path], moment)
+                assert len(app.state.hands.sessions) == 0, (path, moment)
+                assert {request.id for request in engine.requests} <= set(engine.aborted), (path, moment)
+            assert await app.state.kept.containers.list("local") == []
+
+    asyncio.run(run())
+
+
+def test_a_background_response_that_cannot_be_stored_leaves_no_container(model_folder, monkeypatch):
+    async def refuse(*_):
+        raise OSError("the disk is full")
+
+    async def run():
+        async with running(model_folder) as (app, _):
+            monkeypatch.setattr(app.state.kept.responses, "put", refuse)
+            body = {**REQUESTS["/v1/responses"], "background": True}
+            with pytest.raises(OSError, match="full"):
+                await leave(app, "/v1/responses", body, "http.disconnect")
+            assert len(app.state.hands.sessions) == 0
+
+    asyncio.run(run())
