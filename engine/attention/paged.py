@@ -9,7 +9,6 @@ what FlashInfer does faster.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +18,10 @@ from ..device import upload, upload_into
 from ..models.config import KVGroup
 from .base import AttentionBackend, Heads, StepLayout
 
-_PROGRAMS = 640  # that a decode is split into at least, so that every multiprocessor has several
+_PROGRAMS = 1024  # that a decode is split into about, so that every multiprocessor has several
 _ALONE = 1 / 140  # of the memory's bandwidth is what a single program draws
 _MOST_SPLITS = 64
+_STRETCH = 16384  # tokens that a program reads while a layer is launched without its graph
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,9 @@ class PagedAttention(AttentionBackend):
         self.use_fixed(rows)
 
     def fits_fixed(self, layout: StepLayout, rows: int) -> bool:
-        """Whether :meth:`prepare_fixed` suits these decodes: none is so long that the others would wait for it."""
-        return self._fair_splits(layout.depths) <= self._even_splits(rows)
+        """Whether :meth:`prepare_fixed` suits these decodes: none makes the others wait longer than launching would."""
+        splits = self._even_splits(rows)
+        return layout.depths.max() <= splits * _STRETCH or self._fair_splits(layout.depths) <= splits
 
     def use_fixed(self, rows: int) -> None:
         """Let :meth:`forward` read the fixed places, as captured graphs do."""
@@ -142,7 +143,7 @@ class PagedAttention(AttentionBackend):
 
     def _even_splits(self, rows: int) -> int:
         """How many programs share a row and head when all rows are about as long."""
-        return min(_MOST_SPLITS, math.ceil(_PROGRAMS / (rows * self.group.kv_heads)))
+        return min(_MOST_SPLITS, max(1, round(_PROGRAMS / (rows * self.group.kv_heads))))
 
     def _splits_for(self, lengths: np.ndarray) -> int:
         """The same for rows of these lengths, within the workspace."""

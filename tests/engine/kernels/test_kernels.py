@@ -13,7 +13,7 @@ pytest.importorskip("triton", reason="Triton has no wheels for this platform")
 
 from agenthost.engine.attention.base import StepLayout
 from agenthost.engine.attention.cut import Cut, cut
-from agenthost.engine.attention.paged import HostPlan
+from agenthost.engine.attention.paged import HostPlan, PagedAttention
 from agenthost.engine.bench.kernels import Sizes, cases, error
 from agenthost.engine.bench.shapes import model_folder
 from agenthost.engine.kernels.activation import silu_mul
@@ -24,7 +24,7 @@ from agenthost.engine.kernels.paged_prefill import BLOCK_Q, paged_prefill
 from agenthost.engine.kernels.rotate_store import rotate_store
 from agenthost.engine.kernels.sampling import draw
 from agenthost.engine.kernels.small_linear import normed_linear, small_linear
-from agenthost.engine.models.config import ModelConfig
+from agenthost.engine.models.config import KVGroup, ModelConfig
 from agenthost.engine.runner.pieces import piece_sizes
 
 CUDA = torch.cuda.is_available()
@@ -170,6 +170,30 @@ def test_paged_decode(splits, num_q, kv, has_norm):
         torch.testing.assert_close(v[:, -1], heads[index, num_q + kv :].float())
         wanted = F.scaled_dot_product_attention(qk[index, :num_q, None], k, v, enable_gqa=True)
         assert relative_error(out[index].view(num_q, dim), wanted[:, 0]) < ERROR
+
+
+def test_decodes_leave_their_graph_only_when_one_is_far_longer_than_the_others():
+    attention = PagedAttention(
+        KVGroup(kind="full", layers=1, kv_heads=8, head_dim=16),
+        16,
+        4,
+        16,
+        DTYPE,
+        DTYPE,
+        DEVICE,
+        max_rows=128,
+        max_pages=4,
+    )
+
+    def fits(*depths: int) -> bool:
+        layout = StepLayout(np.array(depths), np.ones(len(depths), np.int64), np.zeros((len(depths), 1), np.int32))
+        return attention.fits_fixed(layout, len(depths))
+
+    assert fits(100_000), "alone"
+    assert fits(*[500] * 100)
+    assert fits(*range(100, 2000, 15)), "as lengths come"
+    assert fits(30_000, *[500] * 10), "few rows are shared out among many programs anyway"
+    assert not fits(100_000, *[500] * 100)
 
 
 def chunks(counts: list[int], depths: list[int], processors: int) -> tuple[HostPlan, Cut | None]:
