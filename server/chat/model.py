@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ JsonObject = dict[str, Any]
 _SPLIT = "\ufdd0"
 # Stands where a turn that is to be continued ends.
 _CUT = "\ufdd1"
+# Stands for all that was said before a turn.
+_ASKED = {"role": "user", "content": _CUT}
 
 # Tokens at the end of a prompt that show whether a template has opened the model's thoughts.
 _TAIL = 16
@@ -199,20 +200,23 @@ class ChatModel:
         Returns None when the template does not simply append, or drops reasoning at a user's message: then the
         conversation has to be rendered anew.
         """
-        said = [{"role": "user", "content": "."}, *turns]
+        said = [_ASKED, *turns]
+        given: dict[str, Any] = dict(variables or {})
         try:
-            given: dict[str, Any] = dict(variables or {})
             before = self._render(said, tools, add_generation_prompt=False, **given)
             after = self._render([*said, *following], tools, **given)
+            end = (
+                self._turn_end(before)
+                if after.startswith(before)
+                else self._end_in(after, said, following, tools, given)
+            )
         except TemplateError:
             return None
         thoughts = [turn["reasoning_content"].strip() for turn in turns if turn.get("reasoning_content")]
         new_turn = any(message["role"] == "user" for message in following)
-        if not after.startswith(before):
-            before = before.removesuffix(self._closing)
-        if not after.startswith(before) or (new_turn and not all(thought in after for thought in thoughts)):
+        if end is None or (new_turn and not all(thought in after for thought in thoughts)):
             return None
-        return self._encode(after[self._turn_end(before) :])
+        return self._encode(after[end:])
 
     def _turn_end(self, rendered: str) -> int:
         """Where the last turn of a rendered conversation is over. Some templates write no mark there.
@@ -223,22 +227,28 @@ class ChatModel:
         end = next((end for end in self._ends if words.endswith(end)), None)
         return len(rendered) if end is None else len(words) - len(end)
 
-    @cached_property
-    def _closing(self) -> str:
-        """With what every conversation ends, also where the assistant is not asked to go on.
+    def _end_in(
+        self,
+        after: str,
+        said: Sequence[JsonObject],
+        following: Sequence[JsonObject],
+        tools: Sequence[JsonObject] | None,
+        variables: Mapping[str, Any],
+    ) -> int | None:
+        """Where the last turn of ``said`` is over in ``after``, where it is written unlike a conversation's last one.
 
-        A few templates then write a token of their own, or ask nevertheless.
+        Some templates put an empty block of thoughts into the last turn only, or a token behind it. None where what
+        came before the turn is written differently too, or no mark ends it.
         """
-        asked = {"role": "user", "content": "."}
-        try:
-            ends = [
-                reversed(self._render(said, None, add_generation_prompt=False))
-                for said in ([asked], [asked, {"role": "assistant", "content": "a"}])
-            ]
-        except TemplateError:
-            return ""
-        same = takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
-        return "".join(char for char, _ in same)[::-1]
+        if not following:
+            return None
+        first, *rest = following
+        marked = self._render([*said, {**first, "content": _CUT + first["content"]}, *rest], tools, **variables)
+        prompt = self._render(said[:1], tools, **variables)
+        same = "".join(char for char, _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt, after, strict=False)))
+        head = marked[: marked.rfind(_CUT)]
+        end = max(head.rfind(mark) for mark in self._ends) if self._ends else -1
+        return end if _CUT in same and after.startswith(head) and end >= len(same) else None
 
     def _choice(self, choice: ToolChoice) -> ToolChoice:
         """``choice`` without what the template could not print."""

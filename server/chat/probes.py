@@ -30,7 +30,9 @@ def observe(template: ChatTemplate) -> Habits:
     variants.sort(key=lambda habits: habits.text_arguments + habits.null_content + habits.short_ids)
     habits = next((habits for habits in variants if _prints_calls(template, habits)), None)
     hidden = habits is None and _printed(template, [_USER, _turn(["probe"])]) is not None
-    habits = replace(habits or Habits(), hidden_calls=hidden, thinking="thinking" in template.source)
+    habits = replace(
+        habits or Habits(), hidden_calls=hidden, thinking="thinking" in f"{template.source}{template.tools_source}"
+    )
     return replace(habits, **_for_calls(template, habits), **_for_tools(template), **_for_system(template))
 
 

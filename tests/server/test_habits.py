@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from agenthost.engine import Tokenizer
-from agenthost.server.chat.conversation import Conversation
 from agenthost.server.chat.formats import FunctionTool
 from agenthost.server.chat.habits import Habits
 from agenthost.server.chat.messages import assistant, normalise
@@ -189,21 +188,3 @@ def test_where_a_turn_holds_one_call_the_grammar_ends_behind_it(make_chat):
         grammar = model.grammar([], [TOOL])
         assert grammar is not None
         assert json.loads(grammar.source)["format"]["stop_after_first"] is stops
-
-
-@pytest.mark.parametrize("tail", ["<|endoftext|>", "[assistant:"])
-def test_turns_are_spliced_though_the_template_closes_conversations(make_chat, tail):
-    """Some write an end of their own, or ask for a turn, where none is asked for."""
-    model = make_chat(chat(PLAIN, tail=tail))
-    written = model.tokenizer.encode('<tool_call>now  {  "a":1}</tool_call>')
-
-    async def talk():
-        conversation = Conversation(model, OFFERED)
-        first = await conversation.prompt([{"role": "user", "content": "go"}])
-        conversation.append_turn("", [("c", "now", '{"a": 1}')], written)
-        second = await conversation.prompt([{"role": "tool", "tool_call_id": "c", "content": "noon"}])
-        assert second[: len(first) + len(written)] == [*first, *written]
-        rest = model.tokenizer.decode(second[len(first) + len(written) :], skip_special_tokens=False)
-        assert rest == "<|im_end|>[tool:noon<|im_end|>[assistant:"
-
-    asyncio.run(talk())

@@ -133,3 +133,42 @@ def test_thoughts_stay_while_tools_work_and_go_where_the_template_drops_them(mak
         assert "I look." not in decode(third)
 
     asyncio.run(talk())
+
+
+BRACKETS = """{%- for m in messages %}{{- '[' + m.role + ':' }}
+{%- if loop.last and m.role == 'assistant' %}{{- '<think></think>' }}{% endif %}{{- m.content }}
+{%- for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }} {{ c.function.arguments }}</tool_call>{% endfor %}
+{{- '<|im_end|>' }}{%- endfor %}"""
+CLOSED = BRACKETS + "{% if add_generation_prompt %}[assistant:{% else %}<|endoftext|>{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        (BRACKETS + "[assistant:<think></think>", True),
+        (BRACKETS.replace("<think></think>", "") + "[assistant:", True),
+        (CLOSED, True),
+        (CLOSED.replace("{%- for m", "{{ messages | length }}{%- for m", 1), False),
+        (CLOSED.replace("{{- '<|im_end|>' }}", "{% if m.role == 'user' %}{{- '<|im_end|>' }}{% endif %}"), False),
+    ],
+    ids=["empty thoughts in the last turn", "always a prompt", "closed", "another past", "no end"],
+)
+def test_turns_are_kept_that_the_template_writes_otherwise_when_they_are_last(make_model, source, kept):
+    folder = make_model()
+    (folder / "chat_template.jinja").write_text(source)
+    model = ChatModel.load(folder, Tokenizer.load(folder))
+    written = model.tokenizer.encode('<tool_call>now  {  "a":1}</tool_call>')
+
+    async def talk():
+        conversation = Conversation(model, OFFERED)
+        first = await conversation.prompt([user("go")])
+        conversation.append_turn("", [("c", "now", '{"a": 1}')], written)
+        second = await conversation.prompt([result(("c", "now"), 1)])
+        assert (second[: len(first) + len(written)] == [*first, *written]) is kept
+        if kept:
+            rest = model.tokenizer.decode(second[len(first) + len(written) :], skip_special_tokens=False)
+            assert rest.startswith("<|im_end|>[tool:result 1 é<|im_end|>[assistant:")
+        else:
+            assert second == await model.prompt(conversation.messages, OFFERED)
+
+    asyncio.run(talk())
