@@ -197,7 +197,7 @@ class ChatModel:
             following: what came after them: tool results or a user's message.
             variables: for the template.
 
-        Returns None when the template does not simply append, or drops reasoning at a user's message: then the
+        Returns None when the template does not append, or drops what was thought or said at a user's message: then the
         conversation has to be rendered anew.
         """
         said = [_ASKED, *turns]
@@ -205,16 +205,16 @@ class ChatModel:
         try:
             before = self._render(said, tools, add_generation_prompt=False, **given)
             after = self._render([*said, *following], tools, **given)
-            end = (
-                self._turn_end(before)
-                if after.startswith(before)
-                else self._end_in(after, said, following, tools, given)
-            )
+            kept = [turn["reasoning_content"].strip() for turn in turns if turn.get("reasoning_content")]
+            if after.startswith(before):
+                end = self._turn_end(before)
+            else:
+                end = self._end_in(after, said, following, tools, given)
+                kept += [turn["content"].strip() for turn in turns]
         except TemplateError:
             return None
-        thoughts = [turn["reasoning_content"].strip() for turn in turns if turn.get("reasoning_content")]
         new_turn = any(message["role"] == "user" for message in following)
-        if end is None or (new_turn and not all(thought in after for thought in thoughts)):
+        if end is None or (new_turn and not all(text in after for text in kept)):
             return None
         return self._encode(after[end:])
 
