@@ -6,7 +6,7 @@ Loads neither torch nor xgrammar: the front checks grammars with it, the grammar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 MAX_WHITESPACE = 24
@@ -56,35 +56,39 @@ def formats(tag: dict[str, Any]) -> Iterator[dict[str, Any]]:
             waiting += rule if isinstance(rule, list) else ()
 
 
-def prepare_schema(source: str) -> str:
+def prepare_schema(source: str, escapes: Callable[[str], bool]) -> str:
     """The schema as it is compiled: see :func:`_adapt`."""
     schema = json.loads(source)
-    _adapt(schema)
+    _adapt(schema, escapes)
     return json.dumps(schema, ensure_ascii=False)
 
 
-def prepare_structural_tag(source: str) -> str:
+def prepare_structural_tag(source: str, escapes: Callable[[str], bool]) -> str:
     """The structural tag as it is compiled: its schemas adapted, its JSON's white space bounded."""
     tag = json.loads(source)
     for here in formats(tag):
         if here.get("type") == "json_schema":
-            _adapt(here.get("json_schema"))
-            if here.get("style", "json") == "json":
+            in_json = here.get("style", "json") == "json"
+            _adapt(here.get("json_schema"), escapes if in_json else None)
+            if in_json:
                 here.setdefault("max_whitespace_cnt", MAX_WHITESPACE)
     return json.dumps(tag, ensure_ascii=False)
 
 
-def _adapt(schema: Any) -> None:
+def _adapt(schema: Any, escapes: Callable[[str], bool] | None) -> None:
     """Change, in place, what xgrammar 0.2 would read in a way that does harm.
 
     It compiles a string with a length bound to any run of characters but quotes and backslashes: a control character
     makes invalid JSON of it, and text with a newline or a quote cannot be written at all: ``minLength: 1`` spoils the
-    code argument of a tool. (The bounds also cost 7 s to compile for 152k tokens.) They are left to validation.
+    code argument of a tool. (The bounds also cost 7 s to compile for 152k tokens.) They are left to validation. So is
+    a pattern all of whose texts need escapes in a JSON string, as ``escapes`` says: it writes these as they are.
     """
     if isinstance(schema, dict):
         for here in list(subschemas(schema)):
             here.pop("minLength", None)
             here.pop("maxLength", None)
+            if escapes is not None and isinstance(here.get("pattern"), str) and escapes(here["pattern"]):
+                del here["pattern"]
             _open_bare_type(here)
 
 

@@ -53,6 +53,16 @@ def check_call(source):
     jsonschema.validate(call["arguments"], TOOLS[call["name"]])
 
 
+@pytest.mark.parametrize(("pattern", "text"), [('"[a-z]"', '"a"'), (r"a\nb", "a\nb"), (r"\\[a-z]", "\\a")])
+def test_a_pattern_never_makes_invalid_json(grammars, pattern, text):
+    """What has to be escaped is written as JSON writes it, though the pattern does not bind it then."""
+    schema = {"type": "string", "pattern": pattern}
+    for grammar in (grammars.schema(**schema), grammars.tag({"type": "json_schema", "json_schema": schema})):
+        assert grammars.accepts(grammar, json.dumps(text))
+        assert not grammars.accepts(grammar, f'"{text}"')
+    assert not grammars.accepts(grammars.schema(type="string", pattern="[a-z]{2}"), '"abc"')
+
+
 def test_random_json_satisfies_its_schema(grammars, rng):
     grammar = grammars.schema(**PERSON)
     finished = 0
