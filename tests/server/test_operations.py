@@ -50,6 +50,10 @@ def test_every_answer_has_a_request_id(scripted):
     assert given.headers["x-request-id"] == "mine-1"
     odd = httpx.get(f"{scripted.url}/nowhere", headers={"x-request-id": "a b"})
     assert odd.headers["x-request-id"].startswith("req_")
+    body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
+    streamed = httpx.post(f"{scripted.url}/v1/chat/completions", json=body, headers={"x-request-id": "mine-2"})
+    assert streamed.headers["x-request-id"] == "mine-2"  # streams go past the layers, but for their beginning
+    assert streamed.text.endswith("data: [DONE]\n\n")
 
 
 def test_the_audit_log_tells_who_called_what(scripted, caplog):
