@@ -116,7 +116,6 @@ class Generation:
         output = self._stream.take()
         tokens, usage = output.token_ids, self.usage
         self.token_ids += tokens
-        usage.prompt_tokens = output.prompt_tokens
         usage.cached_tokens = output.cached_tokens
         usage.completion_tokens += len(tokens)
         reason, stop_reason = output.finish_reason, output.stop_reason

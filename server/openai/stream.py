@@ -84,7 +84,8 @@ class _Choice:
     def take(self, piece: Piece) -> bytes:
         """The chunks of the next piece; none where all of it is held back."""
         if piece.finish_reason is None and piece.logprobs is None and self._writer.framed:
-            return b"".join(map(self._framed, piece.deltas))
+            deltas = piece.deltas
+            return self._framed(deltas[0]) if len(deltas) == 1 else b"".join(map(self._framed, deltas))
         choices = self._of_piece(piece)
         if piece.finish_reason is not None:
             choices += self._ended(piece.finish_reason, piece.stop_reason)
