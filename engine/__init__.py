@@ -9,13 +9,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .client import AsyncEngine, TextOutputs, TokenStream
+    from .client import AsyncEngine
     from .config import EngineConfig
     from .errors import EngineError
     from .hub import resolve_model
     from .llm import LLM, Completion, Generation
     from .protocol import EngineInfo
     from .request import Grammar, Request, SamplingParams, TokenOutput
+    from .streams import TextOutputs, TokenStream
     from .text import TextOutput
     from .tokenizer import TextStream, Tokenizer
 
@@ -24,8 +25,8 @@ _WHERE = {
     "EngineInfo": "protocol",
     "Generation": "llm",
     "TextOutput": "text",
-    "TextOutputs": "client",
-    "TokenStream": "client",
+    "TextOutputs": "streams",
+    "TokenStream": "streams",
     "EngineConfig": "config",
     "EngineError": "errors",
     "resolve_model": "hub",

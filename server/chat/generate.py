@@ -10,8 +10,8 @@ import anyio
 import msgspec
 
 from ...engine import AsyncEngine, Request
-from ...engine.client import TextOutputs
 from ...engine.request import TokenLogprob
+from ...engine.streams import TextOutputs
 from ...engine.tokenizer import StopScanner
 from .formats import Delta, FunctionTool, ReasoningDelta, StreamParser, TextDelta
 from .model import ChatModel

@@ -49,7 +49,7 @@ class Times:
 
 
 class _Alive:
-    """Measures one request, see :class:`engine.client.Watch`."""
+    """Measures one request, see :class:`engine.streams.Watch`."""
 
     def __init__(self, metrics: Metrics, prompt: int) -> None:
         self._metrics = metrics
@@ -75,7 +75,7 @@ class _Alive:
 
 
 class Metrics(Collector):
-    """One server's. It watches the engine's requests, see :class:`engine.client.Watcher`.
+    """One server's. It watches the engine's requests, see :class:`engine.streams.Watcher`.
 
     Args:
         model: the label that peers' metrics carry.

@@ -23,7 +23,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 class _Turn:
-    """Watches one request, see :class:`engine.client.Watch`."""
+    """Watches one request, see :class:`engine.streams.Watch`."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
@@ -45,7 +45,7 @@ class _Turn:
 
 
 class Tracing:
-    """Watches the engine, see :class:`engine.client.Watcher`.
+    """Watches the engine, see :class:`engine.streams.Watcher`.
 
     Args:
         endpoint: where spans are sent, such as ``http://localhost:4318/v1/traces``.

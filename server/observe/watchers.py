@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...engine import Request, TokenOutput
-from ...engine.client import Watch, Watcher
+from ...engine.streams import Watch, Watcher
 
 
 class Watchers:
-    """Tells each, see :class:`engine.client.Watcher`."""
+    """Tells each, see :class:`engine.streams.Watcher`."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers

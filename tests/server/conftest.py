@@ -100,7 +100,8 @@ class ScriptedEngine(AsyncEngine):
         script = self.play(request)
         if isinstance(script, Exception):
             raise script
-        stream = TokenStream(self, request)
+        watch = self.watcher.watch(request) if self.watcher is not None else None
+        stream = TokenStream(request, self.abort, watch)
         self._plays[request.id] = asyncio.create_task(self._play(stream, script))
         return stream
 

@@ -75,7 +75,7 @@ CASES = {
     "name is not text": ('<tool_call>{"name": 7, "arguments": {}}', ('<tool_call>{"name": 7, "arguments": {}}', [])),
     "arguments are a list": (call("f", "[1]"), (call("f", "[1]"), [])),
     "arguments are a bare word": (call("f", "yes"), (call("f", "yes"), [])),
-    "the tag twice": ("<tool_call>\n" + call("f", "{}"), ("<tool_call>", [("f", "{}")])),
+    "the tag twice": ("<tool_call>\n" + call("f", "{}"), ("", [("f", "{}")])),
     "an angle bracket": ("1 < 2 <tool> <<tool_call", ("1 < 2 <tool> <<tool_call", [])),
 }  # fmt: skip
 
