@@ -287,12 +287,18 @@ class _Process:
 
 
 def _escapes(pattern: str) -> bool:
-    """Whether each text of a regular expression holds what a JSON string has to escape.
+    """Whether xgrammar would write texts of a regular expression that a JSON string has to escape.
 
-    Those with other texts too are compiled to these, which shows in the grammar.
+    It keeps to the other texts where there are any, which shows in the grammar. Beyond ASCII it looks for none, so
+    expressions must have nothing that could stand for a quote, a backslash or a control character.
     """
     import xgrammar
 
+    if not pattern.isascii():
+        pattern = re.sub(r"\\[dw]", "", pattern)
+        ranges = re.findall("(.)-(.)", pattern, re.DOTALL)
+        risky = re.search(r'["\\.\x00-\x1f]|\[\^', pattern)
+        return risky is not None or any(low <= mark <= high for low, high in ranges for mark in '"\\')
     schema = json.dumps({"type": "string", "pattern": pattern})
     return "json_string=true" not in str(xgrammar.Grammar.from_json_schema(schema))
 

@@ -192,7 +192,7 @@ async def text(engine, family, syntax, definition, seed):
 @pytest.mark.parametrize("family", WAYS)
 def test_every_text_of_a_random_model_is_in_the_language_of_its_tool(engine, portal, family):
     async def all_of_them():
-        asked = [("lark", PATCH, seed) for seed in SEEDS] + [("regex", LINES, seed) for seed in SEEDS]
+        asked = [("lark", PATCH, seed) for seed in range(6)] + [("regex", LINES, seed) for seed in SEEDS]
         return await asyncio.gather(*(text(engine, family, *one) for one in asked))
 
     *patches, one, other = portal.call(all_of_them)

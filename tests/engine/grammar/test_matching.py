@@ -53,14 +53,26 @@ def check_call(source):
     jsonschema.validate(call["arguments"], TOOLS[call["name"]])
 
 
-@pytest.mark.parametrize(("pattern", "text"), [('"[a-z]"', '"a"'), (r"a\nb", "a\nb"), (r"\\[a-z]", "\\a")])
+@pytest.mark.parametrize(
+    ("pattern", "text"), [('"[a-z]"', '"a"'), (r"a\nb", "a\nb"), (r"\\[a-z]", "\\a"), ("é[!-~]", 'é"'), ("[^é]", '"')]
+)
 def test_a_pattern_never_makes_invalid_json(grammars, pattern, text):
     """What has to be escaped is written as JSON writes it, though the pattern does not bind it then."""
     schema = {"type": "string", "pattern": pattern}
     for grammar in (grammars.schema(**schema), grammars.tag({"type": "json_schema", "json_schema": schema})):
         assert grammars.accepts(grammar, json.dumps(text))
         assert not grammars.accepts(grammar, f'"{text}"')
-    assert not grammars.accepts(grammars.schema(type="string", pattern="[a-z]{2}"), '"abc"')
+
+
+def test_a_pattern_binds_what_needs_no_escape(grammars):
+    for pattern, right, wrong in (
+        ("[a-z]{2}", "ab", "abc"),
+        ("^[A-Z][a-zé ]{1,10}$", "Orlé", "x"),
+        (r"é\d", "é1", "é"),
+    ):
+        grammar = grammars.schema(type="string", pattern=pattern)
+        assert grammars.accepts(grammar, json.dumps(right, ensure_ascii=False))
+        assert not grammars.accepts(grammar, json.dumps(wrong, ensure_ascii=False))
 
 
 def test_random_json_satisfies_its_schema(grammars, rng):
