@@ -10,7 +10,7 @@ from .request import FinishReason, TokenLogprob, TokenOutput
 from .tokenizer import TextStream, Tokenizer
 
 
-class TextOutput(msgspec.Struct, frozen=True, kw_only=True):
+class TextOutput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The next piece of text of one request.
 
     The pieces' ``text`` concatenate to the whole output. ``token_ids`` are the tokens newly produced since the last
@@ -68,10 +68,13 @@ class TextAssembler:
         reason: str | int | None = end if end not in self._own_ends else None
         if stop is not None:
             finish, reason = "stop", stop
+        tokens, logprobs = output.token_ids, output.logprobs
+        if counted < len(tokens):
+            tokens, logprobs = tokens[:counted], logprobs and logprobs[:counted]
         return TextOutput(
             text=text,
-            token_ids=output.token_ids[:counted],
-            logprobs=output.logprobs[:counted] if output.logprobs is not None else None,
+            token_ids=tokens,
+            logprobs=logprobs,
             finish_reason=finish,
             stop_reason=reason,
             prompt_tokens=self._prompt_tokens,

@@ -15,7 +15,7 @@ from .detokenizer import IncrementalDetokenizer
 from .tokenizer import Tokenizer
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """What one push brought.
 
     Attributes:

@@ -19,7 +19,7 @@ from .model import ChatModel
 FinishReason = Literal["stop", "length"]
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """The next piece of a turn. ``finish_reason`` is set on the last one.
 
     ``stop_reason`` is then the stop string or the stop id that ended the turn, None for the model's own end.

@@ -68,19 +68,19 @@ class ToolChoice:
         return self.mode == "named" or not self.parallel
 
 
-class TextDelta(msgspec.Struct, frozen=True):
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
     """The next piece of the assistant's own words."""
 
     text: str
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True):
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
     """The next piece of what the model thinks before it speaks."""
 
     text: str
 
 
-class CallStart(msgspec.Struct, frozen=True):
+class CallStart(msgspec.Struct, frozen=True, gc=False):
     """A call begins: its place among this turn's calls, its name, and its id where the format has the model write one.
 
     A template that prints ids wants the model's own back.
@@ -91,7 +91,7 @@ class CallStart(msgspec.Struct, frozen=True):
     id: str | None = None
 
 
-class CallArguments(msgspec.Struct, frozen=True):
+class CallArguments(msgspec.Struct, frozen=True, gc=False):
     """The next piece of the JSON text of call ``index``'s arguments."""
 
     index: int
