@@ -22,6 +22,7 @@ def command(tmp_path) -> list[str]:
     return [sys.executable, "-m", "agenthost.server.cli", "run", TASK, "--mcp-config", str(file), "--json"]
 
 
+@pytest.mark.slow
 def test_without_asking_when_the_operator_says_so(command):
     done = subprocess.run([*command, "--mcp-approval", "never"], capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)

@@ -29,6 +29,7 @@ def run() -> Iterator[Run]:
         yield run
 
 
+@pytest.mark.slow
 def test_code_interpreter(run: Run, tmp_path: Path):
     chart = tmp_path / "chart.png"
     said = run("code_interpreter.py", "--chart", str(chart))

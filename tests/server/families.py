@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from agenthost.server.chat import formats
 from agenthost.server.chat.formats import CallArguments, CallStart, FunctionTool, ReasoningDelta, TextDelta
 from agenthost.server.chat.probes import observe
@@ -18,6 +19,13 @@ FAMILIES = {
     "mistral_ids": "mistral",
 }  # fmt: skip
 """Template to the name of its format."""
+
+WAYS = [
+    pytest.param(family, marks=() if family in ("chatml", "pythonic", "qwen3_coder", "gemma") else pytest.mark.slow)
+    for family in FAMILIES
+]
+"""The same as parameters of long tests, of which the fast ones have a family of each way to write a text: in JSON, in
+Python, and up to three marks. The others write JSON too."""
 
 ONE_CALL = {"openai"}
 """Families in which a call ends the turn."""

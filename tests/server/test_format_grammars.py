@@ -22,7 +22,7 @@ from agenthost.server.app import create_app
 from agenthost.server.config import ServerConfig
 from anyio.from_thread import start_blocking_portal
 
-from .families import ENDS, FAMILIES, TOOLS, detected, parsed, template
+from .families import ENDS, FAMILIES, TOOLS, WAYS, detected, parsed, template
 from .test_real_engine import CONFIG
 
 CHUNKS = (1, 2, 3, 5, 11, 23, None)
@@ -39,11 +39,6 @@ WORDS = ("</parameter>", "</function>", "</think>")
 ENDING = ("</parameter>", "</arg_value>", "<escape>", '<|"|>', "<|end|>", "</think>", '"')
 LEANING = {**dict.fromkeys("}],:", 2.0), **dict.fromkeys("0123456789eE", -1.0), **dict.fromkeys(ENDING, 3.5)}
 
-# One family of each way to write a text: in JSON, in Python, and up to three marks. The others write JSON too.
-WAYS = [
-    pytest.param(family, marks=() if family in ("chatml", "pythonic", "qwen3_coder", "gemma") else pytest.mark.slow)
-    for family in FAMILIES
-]
 PATCH = r"""
 start: begin hunk+ "*** End" LF?
 begin: "*** Begin \"Patch\"\\" LF
@@ -92,7 +87,7 @@ def engine(request, portal, tmp_path_factory, write_model):
     portal.call(AsyncEngine.__aexit__, engine, None, None, None)
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=WAYS)
 def family(request):
     return request.param
 

@@ -17,14 +17,14 @@ from agenthost.server.chat.messages import assistant, new_call_id, normalise
 from agenthost.server.chat.model import ChatModel
 from agenthost.server.chat.transcript import Transcript
 
-from .families import ENDS, FAMILIES, FULL, ONE_CALL, PLAIN, TOOLS, detected, parsed, turn
+from .families import ENDS, FAMILIES, FULL, ONE_CALL, PLAIN, TOOLS, WAYS, detected, parsed, turn
 
 CONVERSATIONS = 14  # of each format
 TURNS = 7
 OFFERED = [{"type": "function", "function": tool._asdict()} for tool in TOOLS]
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=WAYS)
 def family(request):
     return request.param
 
