@@ -46,7 +46,7 @@ format: setup-dev  ## ruff's formatter and its safe fixes
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) .ns .node *.egg-info build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .ns .node *.egg-info build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .schemathesis
 
 # --- the pieces ---
 

@@ -81,7 +81,7 @@ def _adapt(schema: Any, escapes: Callable[[str], bool] | None) -> None:
     It compiles a string with a length bound to any run of characters but quotes and backslashes: a control character
     makes invalid JSON of it, and text with a newline or a quote cannot be written at all: ``minLength: 1`` spoils the
     code argument of a tool. (The bounds also cost 7 s to compile for 152k tokens.) They are left to validation. So is
-    a pattern all of whose texts need escapes in a JSON string, as ``escapes`` says: it writes these as they are.
+    a pattern of which ``escapes`` says that a text would need escapes in a JSON string: it would write none.
     """
     if isinstance(schema, dict):
         for here in list(subschemas(schema)):
