@@ -34,17 +34,28 @@ def upload(arrays: Sequence[np.ndarray], device: torch.device) -> list[torch.Ten
     return list(_views(packed, arrays))
 
 
-def upload_into(arrays: Sequence[np.ndarray], places: Sequence[torch.Tensor], buffer: torch.Tensor) -> None:
-    """The same into fixed places, for CUDA graphs: ``places`` are consecutive parts of the int32 ``buffer``.
+class Places:
+    """Fixed places for the arrays of a step, which CUDA graphs read: consecutive parts of an int32 buffer.
 
-    Each array fills the beginning of its place; only the last may be shorter than it without padding the copy.
+    Args:
+        sizes: how many numbers each array has at most.
     """
-    host = torch.empty(sum(len(place) for place in places[:-1]) + arrays[-1].size, dtype=torch.int32, pin_memory=True)
-    flat, start = host.numpy(), 0
-    for array, place in zip(arrays, places, strict=True):
-        flat[start : start + array.size] = array
-        start += len(place)
-    buffer[: len(host)].copy_(host, non_blocking=True)
+
+    def __init__(self, sizes: Sequence[int], buffer: torch.Tensor) -> None:
+        self._sizes, self._buffer = sizes, buffer
+        self.tensors = list(buffer[: sum(sizes)].split(list(sizes)))
+
+    def fill(self, arrays: Sequence[np.ndarray]) -> None:
+        """One asynchronous copy. What an array leaves of its place becomes 0, except behind the last one."""
+        used = sum(self._sizes[:-1]) + arrays[-1].size
+        host = torch.empty(used, dtype=torch.int32, pin_memory=True)
+        flat, start = host.numpy(), 0
+        for array, size in zip(arrays, self._sizes, strict=True):
+            end = start + array.size
+            flat[start:end] = array.reshape(-1)
+            start += size
+            flat[end:start] = 0
+        self._buffer[:used].copy_(host, non_blocking=True)
 
 
 def _packed(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -88,7 +88,7 @@ class LLM:
 
     def settle(self) -> None:
         """Wait for kernels that are still being built aside, so that what follows runs at full speed."""
-        self._engine.attention.settle()
+        self._engine.runner.settle()
 
     def generate(
         self,

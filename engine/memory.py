@@ -11,7 +11,7 @@ import torch
 from .config import EngineConfig
 from .errors import InvalidConfig
 from .models.config import ModelConfig
-from .runner.pieces import piece_sizes
+from .runner.graphs import prompt_sizes
 from .scheduler.budget import LARGEST_STEP
 
 # Bytes of KV cache on a CPU where nothing is said: so much at least, and more for a sequence of full length. It is
@@ -74,13 +74,13 @@ def kv_size(
 def _reserve(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max_running: int) -> int:
     """Bytes that the largest step takes on CUDA beside weights and cache."""
     (group,) = model.kv_groups
-    attention = (3 * model.num_heads + 2 * group.kv_heads) * group.head_dim  # projected, rotated, attended
+    attention = (5 * model.num_heads + 2 * group.kv_heads) * group.head_dim  # projected, ..., attended
     of_token = dtype.itemsize * (4 * model.hidden_size + attention + 3 * model.intermediate_size)
-    pieces = piece_sizes(model) if config.cuda_graphs else [0]
+    captured = prompt_sizes(model) if config.cuda_graphs else [0]
     return (
         _CUDA_LIBRARIES
-        + (max(LARGEST_STEP, config.step_budget or 0) + pieces[-1]) * of_token
-        + len(pieces) * (model.num_layers + 1) * _CUDA_GRAPH
+        + (max(LARGEST_STEP, config.step_budget or 0) + captured[-1]) * of_token
+        + len(captured) * (model.num_layers + 1) * _CUDA_GRAPH
         + max_running * model.vocab_size * _LOGIT
     )
 

@@ -30,7 +30,7 @@ def warm_up(config: EngineConfig) -> float:
         engine = build_engine(config, show)
         try:
             waiting = bars.add_task("attention", total=None)
-            engine.attention.settle()
+            engine.runner.settle()
             bars.update(waiting, total=1, completed=1)
         finally:
             engine.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,6 +33,17 @@ class StepLayout:
     depths: np.ndarray
     counts: np.ndarray
     pages: np.ndarray
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The row of each token."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """The place of each token in its sequence."""
+        firsts = np.cumsum(self.counts) - self.counts
+        return np.arange(len(self.rows)) + (self.depths - firsts)[self.rows]
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,10 @@ class AttentionBackend(ABC):
 
     def settle(self) -> None:  # noqa: B027 (nothing is built aside, unless a backend says so)
         """Wait for what is still being built aside; until then steps may be slower."""
+
+    def renew(self) -> bool:
+        """Let what was built aside serve from now on; whether there was anything, so that graphs are out of date."""
+        return False
 
     @abstractmethod
     def copy_pages(self, sources: list[int], targets: list[int]) -> None:

@@ -26,16 +26,14 @@ class Cut:
 
     Attributes:
         counts: (segments,) queries of each. held: (segments,) pages of each. pages: all of these.
-        queries: (all segments' queries,) which of the step's prefill tokens each one is.
         own_held, own_pages: pages of the rows behind their segments. own_lengths: (rows,) tokens there.
-        places, strides, numbers: (tokens,) where a prefill token's first copy is among ``queries``, how far it is from
-            there to the next, and how many there are.
+        places, strides, numbers: (tokens,) where a prefill token's first copy is among the segments' queries, how far
+            it is from there to the next, and how many there are.
     """
 
     counts: np.ndarray
     held: np.ndarray
     pages: np.ndarray
-    queries: np.ndarray
     own_held: np.ndarray
     own_pages: np.ndarray
     own_lengths: np.ndarray
@@ -43,17 +41,23 @@ class Cut:
     strides: np.ndarray
     numbers: np.ndarray
 
-    @property
-    def arrays(self) -> list[np.ndarray]:
-        """What the device needs."""
-        return [self.pages, self.own_pages, self.queries, self.places, self.strides, self.numbers]
+
+def most_segments(rows: int, heads: int, processors: int) -> int:
+    """How many segments ``rows`` rows have at most."""
+    return rows + -(-processors * _SEGMENTS // heads)
 
 
-def cut(plan: HostPlan, counts: np.ndarray, page_size: int, heads: int, processors: int) -> Cut | None:
-    """Cut a step's prefill rows, of ``counts`` new tokens each; None where that gains nothing.
+def most_copies(tokens: int, heads: int, processors: int) -> int:
+    """How many queries all segments of a step of ``tokens`` tokens have at most."""
+    return tokens + -(-processors * _SEGMENTS * _TILE // heads)
+
+
+def cut(plan: HostPlan, page_size: int, heads: int, processors: int) -> Cut | None:
+    """Cut a step's prefill rows; None where that gains nothing.
 
     heads: of queries. processors: multiprocessors of the device.
     """
+    counts = plan.counts
     lengths, starts = plan.lengths[plan.decodes :], plan.starts[plan.decodes :]
     whole = (lengths - counts) // page_size  # pages
     if whole.max() * page_size < _DEEP:
@@ -67,13 +71,11 @@ def cut(plan: HostPlan, counts: np.ndarray, page_size: int, heads: int, processo
     row = np.repeat(np.arange(len(counts)), numbers)
     begins = _up_to(numbers) * size[row]
     held = np.minimum(size[row], whole[row] - begins)
-    query_starts = np.cumsum(counts) - counts
     ends = np.cumsum(counts * numbers)
     return Cut(
         counts=counts[row],
         held=held,
         pages=plan.pages[_ranges(starts[row] + begins, held)],
-        queries=_ranges(query_starts[row], counts[row]),
         own_held=np.diff(starts) - whole,
         own_pages=plan.pages[_ranges(starts[:-1] + whole, np.diff(starts) - whole)],
         own_lengths=lengths - whole * page_size,

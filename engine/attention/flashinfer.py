@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from .cut import Cut, cut
-from .paged import HostPlan, PagedAttention
+from .base import Heads
+from .cut import Cut, cut, most_copies, most_segments
+from .paged import MOST_PROMPTS, HostPlan, PagedAttention
 
 log = logging.getLogger(__name__)
 
@@ -25,69 +27,90 @@ class FlashInferAttention(PagedAttention):
 
     def __init__(self, *args: Any, prefill: str, **options: Any) -> None:
         super().__init__(*args, **options)
-        dim = self.group.head_dim
-        self._build = ModuleBuild(prefill, self.dtype, self.kv_dtype, dim)
-        workspace = torch.zeros(_WORKSPACE, dtype=torch.uint8, device=self._device)
-        from flashinfer.prefill import (  # pyright: ignore[reportMissingImports] (an extra)
-            BatchPrefillWithPagedKVCacheWrapper,
-        )
-
-        def wrapper() -> Any:
-            return BatchPrefillWithPagedKVCacheWrapper(workspace, "HND", backend=prefill)
-
-        # Two, in turn: while a step runs, the next one's plan may not overwrite what its copy still reads. Of each two
-        # more, the second is for what is cut off.
-        self._wrappers = [(wrapper(), wrapper()) for _ in range(2)]
-        self._copied = [torch.cuda.Event() for _ in self._wrappers]
-        # By the step that is being prepared: whether FlashInfer serves it, and how its chunks are cut. fa2 cuts itself.
-        self._used = False
-        self._cut: Cut | None = None
-        self._results: list[torch.Tensor] = []  # of the cut step's parts: logarithms, then the segments'
+        self._family = prefill
+        self._build = ModuleBuild(prefill, self.dtype, self.kv_dtype, self.group.head_dim)
+        self._workspace_bytes = torch.zeros(_WORKSPACE, dtype=torch.uint8, device=self._device)
+        # fa2 cuts by itself.
         self._processors = (
             torch.cuda.get_device_properties(self._device).multi_processor_count if prefill == "fa3" else 0
         )
+        # For the rows' own tokens and, if they are cut, for the segments in front of them.
+        self._eager = self._running = self._part(), self._part()
+        self._fixed: tuple[_Part, _Part] | None = None
+        self._copied = torch.cuda.Event()
+        self._cut: Cut | None = None  # of the step that is being prepared
+        self._copies = 0  # queries of its segments
         self._build.wait(_LOADED)
+        self._serving = self._build.done
+
+    # -- the module -----------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
         self._build.wait()
 
-    def _chunk_arrays(self, plan: HostPlan, counts: np.ndarray) -> list[np.ndarray]:
-        self._used, self._cut, self._results = self._build.done, None, []
-        if not self._used:
-            return super()._chunk_arrays(plan, counts)
-        if self._processors:
-            self._cut = cut(plan, counts, self.page_size, self.num_heads, self._processors)
-        return self._cut.arrays if self._cut else []
+    def renew(self) -> bool:
+        changed, self._serving = self._serving != self._build.done, self._build.done
+        return changed
 
-    def plan(self, plan: HostPlan, counts: np.ndarray) -> None:
-        if not self._used:
+    # -- a step's indices -----------------------------------------------------------------------------------------
+
+    def _chunk_arrays(self, plan: HostPlan, tokens: int | None) -> list[np.ndarray]:
+        if not self._serving:
+            return super()._chunk_arrays(plan, tokens)
+        self._cut, first = None, plan.decodes
+        if self._processors and len(plan.counts):
+            self._cut = cut(plan, self.page_size, self.num_heads, self._processors)
+        if tokens is not None and self._processors:
+            self._copies = most_copies(tokens, self.num_heads, self._processors)
+        elif self._cut is not None:
+            self._copies = int(self._cut.counts.sum())
+        if self._cut is None:
+            nothing = [np.zeros(0, np.int64)] * (len(self._chunk_places(tokens)) if tokens is not None else 0)
+            return [*nothing, plan.pages[plan.starts[first] :]]
+        places = (np.pad(array, (first, 0)) for array in (self._cut.places, self._cut.strides, self._cut.numbers))
+        return [*places, np.concatenate((self._cut.pages, self._cut.own_pages))]
+
+    def _chunk_places(self, tokens: int) -> list[int]:
+        if not self._serving:
+            return super()._chunk_places(tokens)
+        return [tokens] * 3 if self._processors else []
+
+    def plan(self, plan: HostPlan, tokens: int | None = None, *, full: bool = False) -> None:
+        if not self._serving or (tokens is None and not len(plan.counts)):
             return
-        self._wrappers.reverse()
-        self._copied.reverse()
-        self._copied[0].synchronize()
-        wrapper, other = self._wrappers[0]
-        segments, first = self._cut, plan.decodes
-        if segments is None:
-            held = np.diff(plan.starts[first:])
-            pages = self._pages[int(plan.starts[first]) :]
-            self._plan(wrapper, counts, held, pages, plan.lengths[first:], causal=True)
-        else:
-            pages, own_pages, *_ = self._chunks
-            self._plan(wrapper, counts, segments.own_held, own_pages, segments.own_lengths, causal=True)
-            lengths = segments.held * self.page_size
-            self._plan(other, segments.counts, segments.held, pages, lengths, causal=False)
-        self._copied[0].record()
+        self._copied.synchronize()  # what the last plan's copy read is overwritten now
+        own, segments = self._running = self._eager if tokens is None else self._captured()
+        cut, counts, lengths = self._cut, plan.counts, plan.lengths[plan.decodes :]
+        begin, held = int(plan.starts[plan.decodes]), np.diff(plan.starts[plan.decodes :])
+        pages = self._pages[: plan.starts[-1]]
+        if cut is not None:
+            self._plan(segments, cut.counts, cut.held, cut.held * self.page_size, pages, 0, begin, causal=False)
+            begin, held, lengths = begin + len(cut.pages), cut.own_held, cut.own_lengths
+        elif tokens is not None and segments.wrapper is not None:
+            queries = np.array([self._copies] if full else [], np.int64)
+            one = np.ones_like(queries)
+            self._plan(segments, queries, one, one, pages, 0, begin, causal=False)
+        self._plan(own, counts, held, lengths, pages, plan.decodes, begin, causal=True)
+        self._copied.record()
 
     def _plan(
-        self, wrapper: Any, counts: np.ndarray, held: np.ndarray, pages: torch.Tensor, lengths: np.ndarray, causal: bool
+        self,
+        part: _Part,
+        counts: np.ndarray,
+        held: np.ndarray,
+        lengths: np.ndarray,
+        pages: torch.Tensor,
+        first: int,
+        begin: int,
+        causal: bool,
     ) -> None:
-        """Rows of ``counts`` queries and ``lengths`` keys, which are in ``held`` of the ``pages`` each."""
-        group = self.group
-        wrapper.plan(
-            _bounds(counts),
-            _bounds(held),
+        """Rows of ``counts`` queries, from ``first`` on, and ``lengths`` keys in ``held`` pages, from ``begin`` on."""
+        group, more = self.group, max(0, part.rows - len(counts))
+        part.wrapper.plan(
+            _bounds(first, counts, more),
+            _bounds(begin, held, more),
             pages,
-            _host((lengths - 1) % self.page_size + 1),
+            _host(np.pad((lengths - 1) % self.page_size + 1, (0, more), constant_values=self.page_size)),
             self.num_heads,
             group.kv_heads,
             group.head_dim,
@@ -97,25 +120,58 @@ class FlashInferAttention(PagedAttention):
             kv_data_type=self.kv_dtype,
         )
 
-    def attend_chunks(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
-        if not self._used:
-            super().attend_chunks(q, keys, values, out)
+    def _captured(self) -> tuple[_Part, _Part]:
+        if self._fixed is None:
+            segments = most_segments(MOST_PROMPTS, self.num_heads, self._processors) if self._processors else 0
+            self._fixed = self._part(MOST_PROMPTS), self._part(segments) if segments else _Part()
+        return self._fixed
+
+    def _part(self, rows: int = 0) -> _Part:
+        """FlashInfer's part of a step; for graphs of ``rows`` rows, if any."""
+        from flashinfer.prefill import (  # pyright: ignore[reportMissingImports] (an extra)
+            BatchPrefillWithPagedKVCacheWrapper,
+        )
+
+        fixed: dict[str, Any] = {}
+        if rows:
+            sizes = {
+                "qo_indptr_buf": rows + 1, "paged_kv_indptr_buf": rows + 1, "paged_kv_last_page_len_buf": rows,
+                "paged_kv_indices_buf": self.max_pages,
+            }  # fmt: skip
+            fixed = {name: torch.zeros(size, dtype=torch.int32, device=self._device) for name, size in sizes.items()}
+            fixed["use_cuda_graph"] = True
+        wrapper = BatchPrefillWithPagedKVCacheWrapper(self._workspace_bytes, "HND", backend=self._family, **fixed)
+        return _Part(wrapper, rows)
+
+    # -- a layer --------------------------------------------------------------------------------------------------
+
+    def _attend_chunks(self, heads: Heads, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
+        if not self._serving:
+            super()._attend_chunks(heads, keys, values, out)
             return
-        (wrapper, other), out, cache = self._wrappers[0], out.view(q.shape), (keys, values)
-        if self._cut is None:
-            wrapper.run(q, cache, out=out)
+        own, segments = self._running
+        cache = keys, values
+        if not self._chunks:  # nothing is cut
+            q = self._store_chunks(heads, keys, values)
+            own.wrapper.run(q, cache, out=out.view(q.shape))
             return
         from ..kernels.merge import merge
+        from ..kernels.rotate_store import Copies
 
-        _, _, queries, *places = self._chunks
-        copies = q[queries]
-        if not self._results:  # room for all layers
-            logs = (q.new_empty(x.shape[:2], dtype=torch.float32) for x in (q, copies))
-            self._results = [*logs, torch.empty_like(copies)]
-        log, part_logs, parts = self._results
-        wrapper.run(q, cache, out=out, lse=log, return_lse=True)
-        other.run(copies, cache, out=parts, lse=part_logs, return_lse=True)
-        merge(out, log, parts, part_logs, *places)
+        copies = out.new_empty(self._copies, self.num_heads, self.group.head_dim)
+        q = self._store_chunks(heads, keys, values, Copies(copies, *self._chunks))
+        out = out.view(q.shape)
+        _, log = own.wrapper.run(q, cache, out=out, return_lse=True)
+        parts, part_logs = segments.wrapper.run(copies, cache, return_lse=True)
+        merge(out, log, parts, part_logs, *self._chunks)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """FlashInfer's wrapper for some of a step's attention, always of as many ``rows`` if it is in graphs."""
+
+    wrapper: Any = None
+    rows: int = 0
 
 
 class ModuleBuild:
@@ -146,5 +202,6 @@ def _host(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.int32))
 
 
-def _bounds(lengths: np.ndarray) -> torch.Tensor:
-    return _host(np.concatenate(([0], np.cumsum(lengths))))
+def _bounds(first: int, lengths: np.ndarray, more: int) -> torch.Tensor:
+    """Where parts of these ``lengths`` begin and end, and ``more`` that have none."""
+    return _host(np.pad(np.concatenate(([first], first + np.cumsum(lengths))), (0, more), mode="edge"))

@@ -9,19 +9,22 @@ what FlashInfer does faster.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ..device import upload, upload_into
+from ..device import upload
 from ..models.config import KVGroup
 from .base import AttentionBackend, Heads, StepLayout
 
-_PROGRAMS = 1024  # that a decode is split into about, so that every multiprocessor has several
-_ALONE = 1 / 140  # of the memory's bandwidth is what a single program draws
-_MOST_SPLITS = 64
-_STRETCH = 16384  # tokens that a program reads while a layer is launched without its graph
+if TYPE_CHECKING:
+    from ..kernels.rotate_store import Copies
+
+MOST_PROMPTS = 16
+"""Prefill rows of a captured step."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class HostPlan:
         slots: (tokens,) place of each token in the cache, page * page_size + place in the page.
         lengths: (rows,) tokens to attend to. starts: (rows + 1,) where each row's pages begin. pages: all of them.
         decodes: how many rows are decodes.
+        counts: (other rows,) their new tokens.
     """
 
     slots: np.ndarray
@@ -39,35 +43,24 @@ class HostPlan:
     starts: np.ndarray
     pages: np.ndarray
     decodes: int
+    counts: np.ndarray
 
     @classmethod
     def of(cls, layout: StepLayout, page_size: int) -> HostPlan:
-        depths, counts = layout.depths, layout.counts
-        lengths = depths + counts
-        ends = np.cumsum(counts)
-        rows = np.repeat(np.arange(len(counts)), counts)
-        positions = np.arange(ends[-1]) - (ends - counts)[rows] + depths[rows]
-        slots = layout.pages[rows, positions // page_size].astype(np.int64) * page_size + positions % page_size
+        counts, positions = layout.counts, layout.positions
+        lengths, decodes = layout.depths + counts, int((counts == 1).sum())
+        slots = layout.pages[layout.rows, positions // page_size].astype(np.int64) * page_size + positions % page_size
         held = -(-lengths // page_size)
         pages = layout.pages[:, : held.max()][np.arange(held.max()) < held[:, None]]
         starts = np.concatenate(([0], np.cumsum(held)))
-        return cls(slots, lengths, starts, pages, int((counts == 1).sum()))
-
-    def padded(self, rows: int) -> HostPlan:
-        """With more decodes, of one token each in page 0."""
-        more = rows - len(self.lengths)
-        if not more:
-            return self
-        zeros = np.zeros(more, np.int64)
-        starts = np.concatenate((self.starts, self.starts[-1] + np.arange(1, more + 1)))
-        return HostPlan(
-            np.concatenate((self.slots, zeros)), np.concatenate((self.lengths, zeros + 1)), starts,
-            np.concatenate((self.pages, zeros)), rows,
-        )  # fmt: skip
+        return cls(slots, lengths, starts, pages, decodes, counts[decodes:])
 
 
 class PagedAttention(AttentionBackend):
     """See the module.
+
+    A step's indices are arrays that are made on the host and given back as tensors, which lie anywhere or, for CUDA
+    graphs, always in the same places.
 
     Args:
         max_rows: most rows of a step.
@@ -90,125 +83,136 @@ class PagedAttention(AttentionBackend):
         max_pages: int,
     ) -> None:
         super().__init__(group, num_pages, page_size)
-        from ..kernels.paged_decode import DecodeWorkspace
+        from ..kernels.paged_decode import DecodeWorkspace, block_size, most_stretches
 
         self.num_heads, self.dtype, self.kv_dtype = num_heads, dtype, kv_dtype
+        self.max_pages = max_pages + max_rows
         shape = (group.layers, 2, num_pages + 1, group.kv_heads, page_size, group.head_dim)
         self.cache = torch.empty(shape, dtype=kv_dtype, device=device)
         self.cache[:, :, 0] = 0
         self._device = device
+        self._block = block_size(group.head_dim, page_size)
+        self._most = most_stretches(max_rows, group.kv_heads)
         self._workspace = DecodeWorkspace(
-            2 * _PROGRAMS * group.kv_heads, num_heads // group.kv_heads, group.head_dim, device
+            self._most, group.kv_heads, num_heads // group.kv_heads, group.head_dim, device
         )
-        # Fixed places for CUDA graphs: slots, lengths, starts, pages.
-        sizes = (max_rows, max_rows, max_rows + 1, max_pages + max_rows)
-        self._fixed = torch.zeros(sum(sizes), dtype=torch.int32, device=device)
-        self._places = self._fixed.split(sizes)
-        self._decodes = self._prefills = 0  # rows
-        self._splits = 1
-        self._chunks: list[torch.Tensor] = []  # what the prefill rows need besides
-        self._slots = self._lengths = self._starts = self._pages = torch.empty(0, dtype=torch.int32)
+        # Of the step that is under way.
+        self._stretches: torch.Tensor | None = None
+        self._pages = self._slots = torch.empty(0, dtype=torch.int32)
+        self._chunks: list[torch.Tensor] | None = None  # what the prefill rows need besides
+
+    # -- a step's indices -----------------------------------------------------------------------------------------
 
     def prepare(self, layout: StepLayout) -> None:
         plan = HostPlan.of(layout, self.page_size)
-        arrays = [plan.slots, plan.lengths, plan.starts, plan.pages]
-        self._decodes = plan.decodes
-        self._splits = self._splits_for(plan.lengths[: plan.decodes]) if plan.decodes else 1
-        counts = layout.counts[plan.decodes :]
-        self._prefills = len(counts)
-        arrays += self._chunk_arrays(plan, counts) if len(counts) else []
-        self._slots, self._lengths, self._starts, self._pages, *self._chunks = upload(arrays, self._device)
-        if len(counts):
-            self.plan(plan, counts)
+        arrays = self.arrays(plan)
+        self.use(upload(arrays, self._device), decodes=plan.decodes > 0, prompts=len(plan.counts) > 0)
+        self.plan(plan)
 
-    def prepare_fixed(self, layout: StepLayout, rows: int) -> None:
-        """For a graph of ``rows`` decodes: the same at fixed addresses. The layout has no prefill chunks."""
-        plan = HostPlan.of(layout, self.page_size).padded(rows)
-        upload_into([plan.slots, plan.lengths, plan.starts, plan.pages], self._places, self._fixed)
-        self.use_fixed(rows)
+    def arrays(self, plan: HostPlan, tokens: int | None = None) -> list[np.ndarray]:
+        """A step's indices, as :meth:`use` takes them. tokens: of a captured step with prompts, which this one fits."""
+        decodes = plan.decodes
+        stretches = np.zeros((0, 8), np.int64)
+        if decodes:
+            from ..kernels.paged_decode import into_stretches
 
-    def fits_fixed(self, layout: StepLayout, rows: int) -> bool:
-        """Whether :meth:`prepare_fixed` suits these decodes: none makes the others wait longer than launching would."""
-        splits = self._even_splits(rows)
-        return layout.depths.max() <= splits * _STRETCH or self._fair_splits(layout.depths) <= splits
+            stretches = into_stretches(
+                plan.lengths[:decodes], plan.starts[:decodes], plan.slots[:decodes], self.group.kv_heads, self._block
+            )
+        if not len(plan.counts) and tokens is None:
+            return [stretches, plan.pages]
+        *chunks, pages = self._chunk_arrays(plan, tokens)
+        return [stretches, plan.slots, *chunks, np.concatenate((plan.pages[: plan.starts[decodes]], pages))]
 
-    def use_fixed(self, rows: int) -> None:
-        """Let :meth:`forward` read the fixed places, as captured graphs do."""
-        slots, lengths, starts, pages = self._places
-        self._slots, self._lengths, self._starts, self._pages = slots[:rows], lengths[:rows], starts[: rows + 1], pages
-        self._decodes, self._splits, self._prefills = rows, self._even_splits(rows), 0
+    def places(self, tokens: int, prompts: bool) -> list[int]:
+        """How many numbers each of :meth:`arrays` has at most: of ``tokens`` decodes, or of so many tokens of any."""
+        from ..kernels.paged_decode import most_stretches
 
-    def plan(self, plan: HostPlan, counts: np.ndarray) -> None:
-        """For a library that plans a step on the host: ``counts`` are the new tokens of the prefill rows."""
+        if not prompts:
+            return [8 * most_stretches(tokens, self.group.kv_heads), self.max_pages]
+        return [8 * self._most, tokens, *self._chunk_places(tokens), self.max_pages]
 
-    def _even_splits(self, rows: int) -> int:
-        """How many programs share a row and head when all rows are about as long."""
-        return min(_MOST_SPLITS, max(1, round(_PROGRAMS / (rows * self.group.kv_heads))))
+    def use(self, arrays: Sequence[torch.Tensor], *, decodes: bool, prompts: bool) -> None:
+        """Let :meth:`forward` read these."""
+        stretches, *others, self._pages = arrays
+        self._stretches = stretches.view(-1, 8) if decodes else None
+        self._chunks = None
+        if prompts:
+            self._slots, *self._chunks = others
 
-    def _splits_for(self, lengths: np.ndarray) -> int:
-        """The same for rows of these lengths, within the workspace."""
-        room = self._workspace.programs // (len(lengths) * self.group.kv_heads)
-        return min(max(self._even_splits(len(lengths)), self._fair_splits(lengths)), max(1, room))
+    def plan(self, plan: HostPlan, tokens: int | None = None, *, full: bool = False) -> None:
+        """For a library that plans a step on the host, when its arrays are under way.
 
-    def _fair_splits(self, lengths: np.ndarray) -> int:
-        """How many programs let the longest row end about when the others do."""
-        return round(lengths.max() / (_ALONE * max(1, lengths.sum()) * self.group.kv_heads))
+        tokens: as for :meth:`arrays`. full: to capture a graph, for as much of everything as there will ever be in it;
+        the largest one is the first.
+        """
 
-    def _chunk_arrays(self, plan: HostPlan, counts: np.ndarray) -> list[np.ndarray]:
-        """What the prefill rows need on the device besides; they are given to ``attend_chunks`` in ``_chunks``."""
+    def _chunk_arrays(self, plan: HostPlan, tokens: int | None) -> list[np.ndarray]:
+        """What the prefill rows need on the device besides, and their pages; for a graph of ``tokens`` tokens."""
         from ..kernels.paged_prefill import BLOCK_Q
 
+        counts, first = plan.counts, plan.decodes
         blocks = -(-counts // BLOCK_Q)
         rows = np.repeat(np.arange(len(counts)), blocks)
         ends = np.cumsum(blocks)
-        starts = (np.arange(ends[-1]) - (ends - blocks)[rows]) * BLOCK_Q
+        starts = (np.arange(len(rows)) - (ends - blocks)[rows]) * BLOCK_Q
         # Deep in their rows first: they take longest.
         order = np.argsort(-starts, kind="stable")
-        return [rows[order], starts[order], np.concatenate(([0], np.cumsum(counts)))]
+        rows, starts = rows[order], starts[order]
+        if tokens is not None:
+            rows = np.pad(rows, (0, self._chunk_places(tokens)[0] - len(rows)), constant_values=-1)
+        queries = np.concatenate(([0], np.cumsum(counts))) + first
+        return [rows, starts, queries, plan.starts[first:], plan.lengths[first:], plan.pages[plan.starts[first] :]]
+
+    def _chunk_places(self, tokens: int) -> list[int]:
+        from ..kernels.paged_prefill import BLOCK_Q
+
+        blocks, rows = tokens // BLOCK_Q + MOST_PROMPTS, MOST_PROMPTS
+        return [blocks, blocks, rows + 1, rows + 1, rows]
+
+    # -- a layer --------------------------------------------------------------------------------------------------
 
     def forward(self, layer: int, heads: Heads) -> torch.Tensor:
-        projected = heads.projected
+        projected, (keys, values) = heads.projected, self.cache[layer]
         out = projected.new_empty(len(projected), self.num_heads * self.group.head_dim)
-        self.attend(layer, heads, out)
+        if self._stretches is not None:
+            self._attend_decodes(heads, keys, values, self._stretches, out)
+        if self._chunks is not None:
+            self._attend_chunks(heads, keys, values, out)
         return out
 
-    def attend(self, layer: int, heads: Heads, out: torch.Tensor) -> None:
-        """:meth:`forward` into ``out``."""
-        keys, values = self.cache[layer]
-        decodes = self._decodes
-        if decodes:
-            self._attend_decodes(heads, keys, values, out[:decodes])
-        if self._prefills:
-            self.attend_chunks(self._store_chunks(heads, keys, values), keys, values, out[decodes:])
-
-    def _attend_decodes(self, heads: Heads, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
+    def _attend_decodes(
+        self, heads: Heads, keys: torch.Tensor, values: torch.Tensor, stretches: torch.Tensor, out: torch.Tensor
+    ) -> None:
         from ..kernels.paged_decode import paged_decode
 
         rotation = heads.rotation
         paged_decode(
-            heads.projected[: len(out)], heads.norm, heads.eps, rotation.cos, rotation.sin, self._slots, keys, values,
-            self._starts, self._pages, self._lengths, self._splits, self._workspace, out,
+            heads.projected, heads.norm, heads.eps, rotation.cos, rotation.sin, keys, values, stretches, self._pages,
+            self._workspace, out,
         )  # fmt: skip
 
-    def _store_chunks(self, heads: Heads, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Queries of the prefill rows, ready for attention; their keys and values are in the cache."""
+    def _store_chunks(
+        self, heads: Heads, keys: torch.Tensor, values: torch.Tensor, copies: Copies | None = None
+    ) -> torch.Tensor:
+        """All tokens' queries, ready for attention; their keys and values are in the cache."""
         from ..kernels.rotate_store import rotate_store
 
-        rotation, first = heads.rotation, self._decodes
+        rotation = heads.rotation
         return rotate_store(
-            heads.projected[first:], heads.norm, heads.eps, rotation.cos, rotation.sin, rotation.positions[first:],
-            self._slots[first:], keys, values, heads.num_q,
+            heads.projected, heads.norm, heads.eps, rotation.cos, rotation.sin, rotation.positions, self._slots, keys,
+            values, heads.num_q, copies=copies,
         )  # fmt: skip
 
-    def attend_chunks(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
-        """The prefill rows' part of ``out``. q: (their tokens, heads, head_dim)."""
+    def _attend_chunks(self, heads: Heads, keys: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
+        """The prefill rows' part of ``out``."""
         from ..kernels.paged_prefill import paged_prefill
 
-        block_rows, block_starts, query_starts = self._chunks
-        decodes = self._decodes
+        assert self._chunks is not None
+        q = self._store_chunks(heads, keys, values)
+        block_rows, block_starts, query_starts, page_starts, lengths = self._chunks
         paged_prefill(
-            q, keys, values, block_rows, block_starts, query_starts, self._starts[decodes:],
-            self._pages, self._lengths[decodes:], out,
+            q, keys, values, block_rows, block_starts, query_starts, page_starts, self._pages, lengths, out
         )  # fmt: skip
 
     def copy_pages(self, sources: list[int], targets: list[int]) -> None:

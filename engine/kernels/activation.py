@@ -6,11 +6,13 @@ import torch
 import triton
 import triton.language as tl
 
-from .jit import jit
+from .jit import jit, launch_next, overlapping, wait_for_last
 
 
 @jit
-def _silu_mul(x_ptr, out_ptr, size, BLOCK: tl.constexpr):
+def _silu_mul(x_ptr, out_ptr, size, BLOCK: tl.constexpr, OVERLAP: tl.constexpr):
+    launch_next(OVERLAP)
+    wait_for_last(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = columns < size
@@ -26,5 +28,5 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     out = gate_up.new_empty(tokens, size)
     if tokens:
         block = min(1024, triton.next_power_of_2(size))
-        _silu_mul[(tokens, triton.cdiv(size, block))](gate_up, out, size, BLOCK=block, num_warps=4)
+        _silu_mul[(tokens, triton.cdiv(size, block))](gate_up, out, size, BLOCK=block, num_warps=4, **overlapping())
     return out

@@ -8,15 +8,20 @@ import torch
 import triton
 import triton.language as tl
 
-from .jit import jit
+from .jit import jit, launch_next, overlapping, wait_for_last
 
 
 @jit
 def _merge(
     out_ptr, log_ptr, parts_ptr, part_logs_ptr, places_ptr, strides_ptr, numbers_ptr,
-    HEADS: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr,
+    HEADS: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
+    launch_next(OVERLAP)
     token = tl.program_id(0).to(tl.int64)
+    number = tl.load(numbers_ptr + token)
+    wait_for_last(OVERLAP)
+    if number == 0:
+        return
     head = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = head < HEADS
     at = head[:, None] * DIM + tl.arange(0, DIM)[None, :]
@@ -26,7 +31,7 @@ def _merge(
     mixed = tl.load(target, there[:, None], other=0.0).to(tl.float32)
     place = tl.load(places_ptr + token).to(tl.int64)
     stride = tl.load(strides_ptr + token)
-    for _ in range(tl.load(numbers_ptr + token)):
+    for _ in range(number):
         log = tl.load(part_logs_ptr + place * HEADS + head, there, other=0.0)
         part = tl.load(parts_ptr + place * HEADS * DIM + at, there[:, None], other=0.0).to(tl.float32)
         highest = tl.maximum(most, log)
@@ -57,5 +62,6 @@ def merge(
     tokens, heads, dim = out.shape
     block = min(8, triton.next_power_of_2(heads))
     _merge[(tokens, triton.cdiv(heads, block))](
-        out, log, parts, part_logs, places, strides, numbers, HEADS=heads, DIM=dim, BLOCK=block, num_warps=4
-    )
+        out, log, parts, part_logs, places, strides, numbers, HEADS=heads, DIM=dim, BLOCK=block, num_warps=4,
+        **overlapping(),
+    )  # fmt: skip

@@ -4,17 +4,18 @@
 
 Split along the sequence (Flash-Decoding). The loads of keys and values are all that counts: every program streams a
 stretch of one sequence's pages for one key/value head and serves that head's whole group of queries from it. The newest
-token's key and value never leave the registers of the program that has the last stretch, except for the cache. A second
-kernel joins the stretches.
+token's key and value never leave the registers of the program that has the last stretch, except for the cache. Of the
+programs that share a row, the one that ends last joins what all found.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
 
-from .jit import jit
+from .jit import jit, launch_next, overlapping, wait_for_last
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 
@@ -35,27 +36,31 @@ def _turned(source, norm, cos_ptr, sin_ptr, there, eps, DIM: tl.constexpr, HAS_N
 
 @jit
 def _decode(
-    heads_ptr, norm_ptr, cos_ptr, sin_ptr, slots_ptr, keys_ptr, values_ptr, starts_ptr, pages_ptr, lengths_ptr,
-    out_ptr, partial_ptr, stats_ptr, eps, scale, k_scale, v_scale, splits,
+    heads_ptr, norm_ptr, cos_ptr, sin_ptr, keys_ptr, values_ptr, stretches_ptr, pages_ptr,
+    out_ptr, partial_ptr, stats_ptr, arrived_ptr, eps, scale, k_scale, v_scale,
     KV: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
-    BLOCK: tl.constexpr, SPLIT: tl.constexpr, HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr,
+    BLOCK: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr, HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
+    launch_next(OVERLAP)
     head = tl.program_id(0)
-    row = tl.program_id(1).to(tl.int64)
-    split = tl.program_id(2)
-    last = tl.load(lengths_ptr + row) - 1  # place of the newest token
-    blocks = tl.maximum(tl.cdiv(last, BLOCK), 1)
-    share = tl.cdiv(blocks, splits)
-    used = tl.cdiv(blocks, share)
-    if split >= used:
+    index = tl.program_id(1)
+    stretch = stretches_ptr + index * 8
+    row = tl.load(stretch).to(tl.int64)
+    begin = tl.load(stretch + 1)
+    end = tl.load(stretch + 2)
+    first_page = pages_ptr + tl.load(stretch + 3)
+    slot = tl.load(stretch + 4).to(tl.int64)
+    last = tl.load(stretch + 5)  # place of the newest token
+    part = tl.load(stretch + 6)
+    parts = tl.load(stretch + 7)
+    wait_for_last(OVERLAP)
+    if parts == 0:
         return
-    begin = split * share * BLOCK
-    end = tl.minimum(last, begin + share * BLOCK)
     group = tl.arange(0, ROWS)
     inside = group < GROUP
     dim = tl.arange(0, DIM)
     place = tl.arange(0, BLOCK)
-    first_page = pages_ptr + tl.load(starts_ptr + row)
     of_row = heads_ptr + row * (GROUP + 2) * KV * DIM
     cos, sin = cos_ptr + last * DIM, sin_ptr + last * DIM
     member = (head * GROUP + group)[:, None] * DIM
@@ -64,7 +69,7 @@ def _decode(
     most = tl.full((ROWS,), -float("inf"), tl.float32)
     total = tl.zeros((ROWS,), tl.float32)
     mixed = tl.zeros((ROWS, DIM), tl.float32)
-    if split == used - 1:
+    if part == parts - 1:
         one = tl.zeros((1, 1), tl.int32)
         mine = (GROUP * KV + head) * DIM + one
         key = _turned(of_row + mine, norm_ptr + mine, cos, sin, one == 0, eps, DIM, HAS_NORM)
@@ -73,7 +78,6 @@ def _decode(
             key = tl.clamp(key / k_scale, -448.0, 448.0)
             value = tl.clamp(value / v_scale, -448.0, 448.0)
         key, value = key.to(keys_ptr.dtype.element_ty), value.to(values_ptr.dtype.element_ty)
-        slot = tl.load(slots_ptr + row).to(tl.int64)
         target = ((slot // PAGE) * KV + head) * PAGE * DIM + (slot % PAGE) * DIM + dim[None, :]
         tl.store(keys_ptr + target, key)
         tl.store(values_ptr + target, value)
@@ -96,45 +100,91 @@ def _decode(
         mixed = mixed * faded[:, None] + tl.dot(weights.to(q.dtype), v, input_precision="ieee")
         most = highest
     mixed *= v_scale
-    pair = row * KV + head
-    if SPLIT:
-        mine = (pair * splits + split) * GROUP + group
+    out = out_ptr + (row * KV + head) * GROUP * DIM
+    if parts == 1:
+        target = out + group[:, None] * DIM + dim[None, :]
+        tl.store(target, (mixed / total[:, None]).to(out_ptr.dtype.element_ty), inside[:, None])
+    else:
+        mine = (index * KV + head) * GROUP + group
         tl.store(partial_ptr + mine[:, None] * DIM + dim[None, :], mixed, inside[:, None])
         tl.store(stats_ptr + mine * 2, most, inside)
         tl.store(stats_ptr + mine * 2 + 1, total, inside)
-    else:
-        target = out_ptr + (pair * GROUP + group[:, None]) * DIM + dim[None, :]
-        tl.store(target, (mixed / total[:, None]).to(out_ptr.dtype.element_ty), inside[:, None])
+        first = index - part
+        tl.debug_barrier()  # what all threads stored is there before one of them says so
+        if tl.atomic_add(arrived_ptr + first * KV + head, 1) == parts - 1:
+            tl.store(arrived_ptr + first * KV + head, 0)
+            _join(partial_ptr, stats_ptr, out, first, parts, head, KV, GROUP, DIM, PARTS, WIDTH)
 
 
 @jit
 def _join(
-    partial_ptr, stats_ptr, lengths_ptr, out_ptr, splits,
-    KV: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr,
+    partial_ptr, stats_ptr, out, first, parts, head,
+    KV: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(0).to(tl.int64)  # of row and key/value head
-    member = tl.program_id(1)
-    blocks = tl.maximum(tl.cdiv(tl.load(lengths_ptr + pair // KV) - 1, BLOCK), 1)
-    used = tl.cdiv(blocks, tl.cdiv(blocks, splits))
-    split = tl.arange(0, SPLITS)
-    dim = tl.arange(0, DIM)
-    there = split < used
-    place = (pair * splits + split) * GROUP + member
-    most = tl.load(stats_ptr + place * 2, there, other=-float("inf"))
-    total = tl.load(stats_ptr + place * 2 + 1, there, other=0.0)
-    mixed = tl.load(partial_ptr + place[:, None] * DIM + dim[None, :], there[:, None], other=0.0)
-    weight = tl.exp2(most - tl.max(most, 0))
-    joined = tl.sum(mixed * weight[:, None], 0) / tl.sum(total * weight, 0)
-    tl.store(out_ptr + (pair * GROUP + member) * DIM + dim, joined.to(out_ptr.dtype.element_ty))
+    """What all parts of a row and head found, by the program that comes last; others wrote it, so not from L1."""
+    column = tl.arange(0, WIDTH)  # of all members of the group, one after another
+    member = column // DIM
+    most = tl.full((WIDTH,), -float("inf"), tl.float32)
+    total = tl.zeros((WIDTH,), tl.float32)
+    mixed = tl.zeros((WIDTH,), tl.float32)
+    for start in range(0, parts, PARTS):
+        part = start + tl.arange(0, PARTS)
+        there = (part < parts)[:, None] & (member < GROUP)[None, :]
+        mine = (((first + part) * KV + head) * GROUP)[:, None] + member[None, :]
+        logs = tl.load(stats_ptr + mine * 2, there, other=-float("inf"), cache_modifier=".cg")
+        sums = tl.load(stats_ptr + mine * 2 + 1, there, other=0.0, cache_modifier=".cg")
+        found = tl.load(partial_ptr + mine * DIM + (column % DIM)[None, :], there, other=0.0, cache_modifier=".cg")
+        highest = tl.maximum(most, tl.max(logs, 0))
+        faded = tl.exp2(most - highest)
+        weights = tl.exp2(logs - highest[None, :])
+        total = total * faded + tl.sum(sums * weights, 0)
+        mixed = mixed * faded + tl.sum(found * weights, 0)
+        most = highest
+    tl.store(out + column, (mixed / total).to(out.dtype.element_ty), member < GROUP)
+
+
+_PROGRAMS = 1024  # that a decode is cut into about, so that every multiprocessor has several
+_JOINED = 2048  # values that the program that joins the parts reads at once
+
+
+def block_size(head_dim: int, page_size: int) -> int:
+    """Tokens that a program reads at once."""
+    return max(page_size, 64 if head_dim <= 128 else 32)
+
+
+def most_stretches(rows: int, kv_heads: int) -> int:
+    """How many :func:`into_stretches` of ``rows`` rows there may be."""
+    return rows + -(-_PROGRAMS // kv_heads)
+
+
+def into_stretches(lengths: np.ndarray, starts: np.ndarray, slots: np.ndarray, kv_heads: int, block: int) -> np.ndarray:
+    """Cut rows of (rows,) ``lengths`` tokens, the newest included, into stretches that take about as long.
+
+    starts: (rows,) where each row's pages begin. slots: (rows,) where the newest token goes. Returns (stretches, 8)
+    integers: row, first token, the one behind the last, start, slot, place of the newest token, and which of how many
+    parts of its row it is. Rows of zeros behind them stand for nothing.
+    """
+    blocks = np.maximum(-(-(lengths - 1) // block), 1)
+    most = -(-blocks.sum() * kv_heads // _PROGRAMS)
+    parts = -(-blocks // most)
+    share = -(-blocks // parts)
+    parts = -(-blocks // share)
+    row = np.repeat(np.arange(len(lengths)), parts)
+    part = np.arange(len(row)) - (np.cumsum(parts) - parts)[row]
+    begin = part * share[row] * block
+    last = lengths[row] - 1
+    end = np.minimum(begin + share[row] * block, last)
+    return np.stack((row, begin, end, starts[row], slots[row], last, part, parts[row]), 1)
 
 
 class DecodeWorkspace:
-    """Room for the partial results of at most ``programs`` (row, head, split) triples; one for all layers."""
+    """Room for the partial results of at most ``count`` stretches; one for all layers."""
 
-    def __init__(self, programs: int, group: int, head_dim: int, device: torch.device) -> None:
-        self.programs = programs
-        self.partial = torch.empty(programs * group * head_dim, dtype=torch.float32, device=device)
-        self.stats = torch.empty(programs * group * 2, dtype=torch.float32, device=device)
+    def __init__(self, count: int, kv_heads: int, group: int, head_dim: int, device: torch.device) -> None:
+        self.count = count
+        self.partial = torch.empty(count * kv_heads * group * head_dim, dtype=torch.float32, device=device)
+        self.stats = torch.empty(count * kv_heads * group * 2, dtype=torch.float32, device=device)
+        self.arrived = torch.zeros(count * kv_heads, dtype=torch.int32, device=device)  # parts of a row that are done
 
 
 def paged_decode(
@@ -143,44 +193,36 @@ def paged_decode(
     eps: float,
     cos: torch.Tensor,
     sin: torch.Tensor,
-    slots: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    starts: torch.Tensor,
+    stretches: torch.Tensor,
     pages: torch.Tensor,
-    lengths: torch.Tensor,
-    splits: int,
     workspace: DecodeWorkspace,
     out: torch.Tensor,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
 ) -> None:
-    """Attends into ``out``. The newest token of each row, the last of its length, goes into the cache.
+    """Attends into ``out`` for the rows that ``stretches`` names. The newest token of each goes into the cache.
 
     Args:
         heads, norm, eps, cos, sin, k_scale, v_scale: see :func:`.rotate_store.rotate_store`.
-        slots: (rows,) int32, where the newest token's key and value go.
         keys, values: (pages, kv_heads, page_size, head_dim).
-        starts: (rows + 1,) int32 or more, where each row's pages begin in ``pages``.
-        lengths: (rows,) int32 tokens to attend to, the newest included. Fastest when the longest come first.
-        splits: programs that share a row and head; a power of two is not needed.
+        stretches: (stretches, 8) int32, see :func:`into_stretches`. Fastest when the longest rows come first.
+        pages: int32, the rows' pages.
         out: (rows, heads * head_dim).
     """
-    rows, all_heads, dim = heads.shape
+    _, all_heads, dim = heads.shape
     _, kv, page, _ = keys.shape
     group = all_heads // kv - 2
-    assert rows * kv * splits <= workspace.programs or splits == 1
-    block = max(page, 64 if dim <= 128 else 32)
+    assert len(stretches) <= workspace.count
+    width = triton.next_power_of_2(group) * dim
     # Programs start in the grid's order: a row's heads, whose lines are neighbours, and the longest rows first.
-    _decode[(kv, rows, splits)](
-        heads, norm if norm is not None else heads, cos, sin, slots, keys, values, starts, pages, lengths,
-        out, workspace.partial, workspace.stats, eps, dim**-0.5 * _LOG2E.value * k_scale, k_scale, v_scale, splits,
-        KV=kv, GROUP=group, ROWS=max(16, triton.next_power_of_2(group)), DIM=dim, PAGE=page, BLOCK=block,
-        SPLIT=splits > 1, HAS_NORM=norm is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn,
-        num_warps=4, num_stages=3,
+    _decode[(kv, len(stretches))](
+        heads, norm if norm is not None else heads, cos, sin, keys, values, stretches, pages,
+        out, workspace.partial, workspace.stats, workspace.arrived,
+        eps, dim**-0.5 * _LOG2E.value * k_scale, k_scale, v_scale,
+        KV=kv, GROUP=group, ROWS=max(16, triton.next_power_of_2(group)), DIM=dim, PAGE=page,
+        BLOCK=block_size(dim, page), PARTS=max(1, _JOINED // width), WIDTH=width,
+        HAS_NORM=norm is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn, num_warps=4, num_stages=3,
+        **overlapping(),
     )  # fmt: skip
-    if splits > 1:
-        _join[(rows * kv, group)](
-            workspace.partial, workspace.stats, lengths, out, splits,
-            KV=kv, GROUP=group, DIM=dim, BLOCK=block, SPLITS=triton.next_power_of_2(splits), num_warps=2,
-        )  # fmt: skip

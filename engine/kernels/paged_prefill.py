@@ -25,6 +25,8 @@ def _prefill(
     head = tl.program_id(1)
     kv_head = head // (HEADS // KV)
     row = tl.load(block_rows_ptr + block)
+    if row < 0:
+        return
     in_row = tl.load(block_starts_ptr + block) + tl.arange(0, ROWS)
     first_query = tl.load(query_starts_ptr + row)
     count = tl.load(query_starts_ptr + row + 1) - first_query
@@ -75,9 +77,10 @@ def paged_prefill(
     """Attends into ``out``.
 
     Args:
-        q: (tokens, heads, head_dim), the rows' queries one after another.
+        q: (tokens, heads, head_dim), the rows' queries one after another, maybe behind others.
         keys, values: (pages, kv_heads, page_size, head_dim).
-        block_rows, block_starts: (blocks,) int32: each program's row, and its first query counted in the row.
+        block_rows, block_starts: (blocks,) int32: each program's row, negative for none, and its first query counted in
+            the row.
         query_starts, page_starts: (rows + 1,) int32.
         lengths: (rows,) int32, tokens of each row with its queries, which are the last of them.
         out: (tokens, heads * head_dim).

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import triton
 import triton.language as tl
 
-from .jit import jit
+from .jit import jit, launch_next, overlapping, wait_for_last
 
 _FEW = 512  # tokens
 _HEADS = 8
@@ -15,10 +17,13 @@ _HEADS = 8
 @jit
 def _rotate_store(
     heads_ptr, norm_ptr, cos_ptr, sin_ptr, positions_ptr, slots_ptr, q_ptr, keys_ptr, values_ptr,
-    eps, k_scale, v_scale,
+    copies_ptr, places_ptr, strides_ptr, numbers_ptr, eps, k_scale, v_scale,
     Q: tl.constexpr, KV: tl.constexpr, DIM: tl.constexpr, HALF: tl.constexpr, PAGE: tl.constexpr,
-    HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr, HEADS: tl.constexpr,
+    HAS_NORM: tl.constexpr, HAS_COPIES: tl.constexpr, QUANTIZE: tl.constexpr, HEADS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
+    launch_next(OVERLAP)
+    wait_for_last(OVERLAP)
     token = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)
     half = tl.arange(0, HALF)
@@ -43,6 +48,14 @@ def _rotate_store(
     target = q_ptr + token * Q * DIM + at
     tl.store(target, first.to(q_ptr.dtype.element_ty), is_query)
     tl.store(target + HALF, second.to(q_ptr.dtype.element_ty), is_query)
+    if HAS_COPIES:
+        copy = tl.load(places_ptr + token).to(tl.int64)
+        stride = tl.load(strides_ptr + token)
+        for _ in range(tl.load(numbers_ptr + token)):
+            target = copies_ptr + copy * Q * DIM + at
+            tl.store(target, first.to(q_ptr.dtype.element_ty), is_query)
+            tl.store(target + HALF, second.to(q_ptr.dtype.element_ty), is_query)
+            copy += stride
     kv_head = tl.where(head < Q + KV, head - Q, head - Q - KV)
     place = ((slot // PAGE) * KV + kv_head) * PAGE * DIM + (slot % PAGE) * DIM
     if QUANTIZE:
@@ -58,6 +71,16 @@ def _rotate_store(
     tl.store(values_ptr + target + HALF, second.to(values_ptr.dtype.element_ty), is_value)
 
 
+@dataclass(frozen=True)
+class Copies:
+    """Where copies of the queries go: ``room`` (copies, num_q, head_dim); the rest as in :class:`attention.cut.Cut`."""
+
+    room: torch.Tensor
+    places: torch.Tensor
+    strides: torch.Tensor
+    numbers: torch.Tensor
+
+
 def rotate_store(
     heads: torch.Tensor,
     norm: torch.Tensor | None,
@@ -71,6 +94,7 @@ def rotate_store(
     num_q: int,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
+    copies: Copies | None = None,
 ) -> torch.Tensor:
     """Returns the rotated queries (tokens, num_q, head_dim); keys and values go into the cache.
 
@@ -88,10 +112,11 @@ def rotate_store(
     if tokens:
         # Single tokens are spread over many programs; of thousands, each takes one whole.
         together = _HEADS if tokens <= _FEW else triton.next_power_of_2(all_heads)
+        more = (copies.room, copies.places, copies.strides, copies.numbers) if copies else (q, slots, slots, slots)
         _rotate_store[(tokens, triton.cdiv(all_heads, together))](
-            heads, norm if norm is not None else heads, cos, sin, positions, slots, q, keys, values,
+            heads, norm if norm is not None else heads, cos, sin, positions, slots, q, keys, values, *more,
             eps, k_scale, v_scale, Q=num_q, KV=kv, DIM=dim, HALF=dim // 2, PAGE=page,
-            HAS_NORM=norm is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn,
-            HEADS=together, num_warps=max(1, min(8, together // 4)),
+            HAS_NORM=norm is not None, HAS_COPIES=copies is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn,
+            HEADS=together, num_warps=max(1, min(8, together // 4)), **overlapping(),
         )  # fmt: skip
     return q

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .jit import jit
+from .jit import jit, launch_next, overlapping, wait_for_last
 
 _NONE = tl.constexpr(-float("inf"))
 
@@ -104,14 +104,16 @@ def _mix(x):
 
 @jit
 def _race(
-    logits_ptr, keys_ptr, temperature_ptr, threshold_ptr, last_tie_ptr, best_ptr, winner_ptr, size, stride, share,
-    TRUNCATED: tl.constexpr, BLOCK: tl.constexpr,
+    logits_ptr, random_ptr, temperature_ptr, threshold_ptr, last_tie_ptr, best_ptr, winner_ptr, size, stride, share,
+    TRUNCATED: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
+    launch_next(OVERLAP)
+    wait_for_last(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     temperature = tl.load(temperature_ptr + row)
-    key = tl.load(keys_ptr + row * 2).to(tl.uint32, bitcast=True)
-    other_key = tl.load(keys_ptr + row * 2 + 1).to(tl.uint32, bitcast=True)
+    key = tl.load(random_ptr + row * 2).to(tl.uint32, bitcast=True)
+    other_key = tl.load(random_ptr + row * 2 + 1).to(tl.uint32, bitcast=True)
     columns = tl.arange(0, BLOCK)
     best = tl.full((BLOCK,), _NONE, tl.float32)
     winner = tl.zeros((BLOCK,), tl.int32)
@@ -142,7 +144,11 @@ def _race(
 
 
 @jit
-def _finish(best_ptr, winner_ptr, slots_ptr, tokens_ptr, newest_ptr, parts, PARTS: tl.constexpr):
+def _finish(
+    best_ptr, winner_ptr, slots_ptr, tokens_ptr, newest_ptr, parts, PARTS: tl.constexpr, OVERLAP: tl.constexpr
+):  # fmt: skip
+    launch_next(OVERLAP)
+    wait_for_last(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     part = tl.arange(0, PARTS)
     best = tl.load(best_ptr + row * parts + part, part < parts, other=_NONE)
@@ -186,7 +192,32 @@ def draw(
     winner = torch.empty(rows, parts, dtype=torch.int32, device=logits.device)
     _race[(rows, parts)](
         logits, keys, temperature, threshold, last_tie, best, winner, size, logits.stride(0), share,
-        TRUNCATED=truncation is not None, BLOCK=block, num_warps=8,
+        TRUNCATED=truncation is not None, BLOCK=block, num_warps=8, **overlapping(),
     )  # fmt: skip
-    _finish[(rows,)](best, winner, slots, tokens, newest, parts, PARTS=triton.next_power_of_2(parts), num_warps=1)
+    _finish[(rows,)](
+        best, winner, slots, tokens, newest, parts, PARTS=triton.next_power_of_2(parts), num_warps=1, **overlapping()
+    )
     return tokens
+
+
+@jit
+def _newest_ids(ids_ptr, slots_ptr, newest_ptr, out_ptr, count, BLOCK: tl.constexpr, OVERLAP: tl.constexpr):
+    launch_next(OVERLAP)
+    wait_for_last(OVERLAP)
+    token = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    there = token < count
+    known = tl.load(ids_ptr + token, there, other=0)
+    newest = tl.load(newest_ptr + tl.load(slots_ptr + token, there, other=0), there & (known < 0), other=0)
+    tl.store(out_ptr + token, tl.where(known < 0, newest.to(tl.int32), known), there)
+
+
+def newest_ids(ids: torch.Tensor, slots: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
+    """Token ids (tokens,) int32, where negative ones stand for the newest token of their slot.
+
+    ids, slots: (tokens,) int32. newest: int64.
+    """
+    out, block = torch.empty_like(ids), 128
+    _newest_ids[(triton.cdiv(len(ids), block),)](
+        ids, slots, newest, out, len(ids), BLOCK=block, num_warps=4, **overlapping()
+    )
+    return out

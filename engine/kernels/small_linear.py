@@ -12,28 +12,37 @@ import torch
 import triton
 import triton.language as tl
 
-from .jit import jit
+from .jit import jit, launch_next, overlapping, wait_for_last
+
+_BLOCK = 4096  # inputs whose weights a program holds at once
 
 
 @jit
 def _linear(
     x_ptr, weight_ptr, bias_ptr, out_ptr, inputs, outputs,
-    ROWS: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
+    launch_next(OVERLAP)
     column = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, BLOCK)
     row = tl.arange(0, ROWS)
     total = tl.zeros((ROWS, BLOCK), tl.float32)
     other = tl.zeros((ROWS, BLOCK), tl.float32)
+    # The weights are asked for a block ahead, the first ones before x is there.
+    first_row, second_row = weight_ptr + column * inputs, weight_ptr + (outputs + column) * inputs
+    weight = tl.load(first_row + place, place < inputs, other=0.0)
+    second = weight
+    if GATED:
+        second = tl.load(second_row + place, place < inputs, other=0.0)
+    wait_for_last(OVERLAP)
     for start in range(0, inputs, BLOCK):
-        at = start + place
-        mask = at < inputs
-        x = tl.load(x_ptr + row[:, None] * inputs + at[None, :], mask[None, :], other=0.0).to(tl.float32)
-        weight = tl.load(weight_ptr + column * inputs + at, mask, other=0.0).to(tl.float32)
-        total += x * weight[None, :]
+        at, ahead = start + place, start + BLOCK + place
+        x = tl.load(x_ptr + row[:, None] * inputs + at[None, :], (at < inputs)[None, :], other=0.0).to(tl.float32)
+        total += x * weight.to(tl.float32)[None, :]
+        weight = tl.load(first_row + ahead, ahead < inputs, other=0.0)
         if GATED:
-            weight = tl.load(weight_ptr + (outputs + column) * inputs + at, mask, other=0.0).to(tl.float32)
-            other += x * weight[None, :]
+            other += x * second.to(tl.float32)[None, :]
+            second = tl.load(second_row + ahead, ahead < inputs, other=0.0)
     result = tl.sum(total, 1)
     if HAS_BIAS:
         result += tl.load(bias_ptr + column).to(tl.float32)
@@ -59,7 +68,8 @@ def small_linear(
     out = x.new_empty(rows, outputs)
     _linear[(outputs,)](
         x, weight, bias if bias is not None else weight, out, inputs, outputs,
-        ROWS=rows, HAS_BIAS=bias is not None, GATED=gated, BLOCK=min(1024, triton.next_power_of_2(inputs)), num_warps=4,
+        ROWS=rows, HAS_BIAS=bias is not None, GATED=gated, BLOCK=min(_BLOCK, triton.next_power_of_2(inputs)),
+        num_warps=4, **overlapping(),
     )  # fmt: skip
     return out
 
@@ -68,7 +78,9 @@ def small_linear(
 def _normed_linear(
     x_ptr, residual_ptr, norm_ptr, weight_ptr, bias_ptr, out_ptr, summed_ptr, inputs, outputs, eps,
     ROWS: tl.constexpr, HAS_RESIDUAL: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
+    launch_next(OVERLAP)
     column = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, BLOCK)
     mask = place < inputs
@@ -78,6 +90,7 @@ def _normed_linear(
     if GATED:
         other = tl.load(weight_ptr + (outputs + column) * inputs + place, mask, other=0.0)
     norm = tl.load(norm_ptr + place, mask, other=0.0).to(tl.float32)
+    wait_for_last(OVERLAP)
     for row in tl.static_range(ROWS):  # pyright: ignore[reportGeneralTypeIssues] # Triton unrolls it
         x = tl.load(x_ptr + row * inputs + place, mask, other=0.0).to(tl.float32)
         if HAS_RESIDUAL:
@@ -124,5 +137,6 @@ def normed_linear(
         x, residual if residual is not None else x, norm, weight, bias if bias is not None else weight, out, summed,
         inputs, outputs, eps, ROWS=rows, HAS_RESIDUAL=residual is not None,
         HAS_BIAS=bias is not None, GATED=gated, BLOCK=triton.next_power_of_2(inputs), num_warps=4,
+        **overlapping(),
     )  # fmt: skip
     return out, summed

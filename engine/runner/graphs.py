@@ -1,39 +1,70 @@
-"""Decodes as CUDA graphs: one launch for a whole step, for a range of batch sizes.
+"""Steps as CUDA graphs: a whole one is a single launch, for a range of sizes.
 
-A graph reads its inputs at fixed addresses: the request slots and positions here, what attention needs in its own fixed
-places. A step is padded to the next captured size with rows that read and write page 0 and the spare slot.
+A graph reads its inputs in fixed places, which one copy fills. A step is padded to the next captured number of tokens,
+with rows that read and write page 0 and the spare slot or whose results nobody reads. Decodes end with logits, and with
+a second graph that draws from them; steps with prompts end with the last layer, since few of their tokens are wanted.
 """
 
 from __future__ import annotations
 
+import gc
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from ..attention.base import StepLayout
-from ..attention.paged import PagedAttention
-from ..device import borrowed, upload, upload_into
+from ..attention.paged import MOST_PROMPTS, HostPlan, PagedAttention
+from ..device import Places, borrowed, upload
+from ..models.config import ModelConfig
 from ..models.decoder import Decoder
-from .step import ON_DEVICE, Step
+from ..sampling.sampler import Drawing, Sampler
+from .step import Launched, Step
 
-_WARM_UPS = 2  # runs before a capture: libraries allocate and choose kernels in the first ones
+_T = TypeVar("_T")
+
+_SIZES = (16, 32, 64, *range(128, 513, 64), *(base * n // 4 for base in (512, 1024, 2048, 4096) for n in range(5, 9)))
+_LAUNCH = 3e11  # floating-point operations of a device in the time that launching a layer takes, within a factor of two
 
 
-def graph_sizes(most: int) -> list[int]:
-    """Batch sizes to capture up to ``most``: every eighth, and finer where small batches make the step."""
+def decode_sizes(most: int) -> list[int]:
+    """Numbers of decodes to capture up to ``most``: every eighth, and finer where small batches make the step."""
     sizes = [1, 2, 3, 4, 6, 8, 12, 16, *range(24, most, 8), most]
     return sorted({size for size in sizes if size <= most})
 
 
-class DecodeGraphs:
-    """Captured decodes.
+def prompt_sizes(model: ModelConfig) -> list[int]:
+    """Numbers of tokens to capture: those that keep the device busy for less time than they take to launch."""
+    most = _LAUNCH * model.num_layers / (2 * model.layer_parameters)
+    return [size for size in _SIZES if size <= max(most, _SIZES[0])]
+
+
+@dataclass(frozen=True)
+class _Captured:
+    """A step of ``tokens`` tokens.
+
+    Attributes:
+        places: for the tokens' ids, slots and positions, what rows are drawn with, and what attention needs.
+        outputs: logits, or what :meth:`Decoder.layered` gives.
+        draws: by whether a row truncates: a graph, and the tokens that it draws.
+    """
+
+    tokens: int
+    places: Places
+    graph: torch.cuda.CUDAGraph
+    outputs: tuple[torch.Tensor, ...]
+    draws: dict[bool, tuple[torch.cuda.CUDAGraph, torch.Tensor]]
+
+
+class StepGraphs:
+    """Captured steps.
 
     Args:
         newest: (slots + 1,) int64, the newest token of each slot; the last one pads.
-        sizes: batch sizes to capture.
+        decodes, prompts: numbers of tokens to capture, of steps that only decode and of others; both ascend.
         captured: called after each.
     """
 
@@ -41,65 +72,118 @@ class DecodeGraphs:
         self,
         model: Decoder,
         attention: PagedAttention,
+        sampler: Sampler,
         newest: torch.Tensor,
-        sizes: Sequence[int],
+        decodes: Sequence[int],
+        prompts: Sequence[int],
         captured: Callable[[], None],
     ) -> None:
-        self._model, self._attention, self._newest = model, attention, newest
-        self._sizes = sorted(sizes)
-        most = self._sizes[-1]
-        self._fixed = torch.zeros(2 * most, dtype=torch.int32, device=newest.device)
-        self._places = self._fixed.split(most)
-        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
-        pool = torch.cuda.graph_pool_handle()
-        for size in reversed(self._sizes):  # the largest first: the others fit into its memory
-            self._graphs[size] = self._capture(size, pool)
+        self._model, self._attention, self._sampler, self._newest = model, attention, sampler, newest
+        self._sizes = {False: decodes, True: prompts}
+        most = max(sum(self._places(decodes[-1], prompts=False)), sum(self._places(prompts[-1], prompts=True)))
+        self._buffer = torch.zeros(most, dtype=torch.int32, device=newest.device)
+        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+        self._captured: dict[tuple[bool, int], _Captured] = {}
+        gc.collect()  # what is freed while a graph is captured can spoil it
+        # The largest first: the others fit into its memory.
+        for size in reversed(decodes):
+            self._captured[False, size] = self._capture_decodes(size)
+            captured()
+        for size in reversed(prompts):
+            self._captured[True, size] = self._capture_prompts(size)
             captured()
 
+    # -- capturing ------------------------------------------------------------------------------------------------
+
+    def _places(self, tokens: int, prompts: bool) -> list[int]:
+        """How many numbers each of a step's arrays has at most."""
+        drawing = [] if prompts else [2 * tokens, *[tokens] * 4]
+        return [tokens, tokens, tokens, *drawing, *self._attention.places(tokens, prompts)]
+
+    def _capture_decodes(self, tokens: int) -> _Captured:
+        places = Places(self._places(tokens, prompts=False), self._buffer)
+        ids, slots, positions, *others = places.tensors
+        nothing = np.zeros(tokens, np.int64)
+        plan = HostPlan.of(StepLayout(nothing, nothing + 1, nothing[:, None]), self._attention.page_size)
+        places.fill([nothing, nothing, nothing, *[nothing] * 5, *self._attention.arrays(plan)])
+        self._attention.use(others[5:], decodes=True, prompts=False)
+        graph, logits = self._record(lambda: self._model.logits(*self._layered(ids, slots, positions), None))
+        draws = {}
+        if self._model.group.shard.rank == 0:
+            for truncates in (False, True):
+                drawing = Drawing.of(others[:5], truncates)
+                draws[truncates] = self._record(lambda drawing=drawing: drawing.draw(logits, slots, self._newest))
+        return _Captured(tokens, places, graph, (borrowed(logits),), draws)
+
+    def _capture_prompts(self, tokens: int) -> _Captured:
+        places = Places(self._places(tokens, prompts=True), self._buffer)
+        ids, slots, positions, *others = places.tensors
+        nothing, pages = np.zeros(1, np.int64), np.zeros((1, tokens), np.int64)
+        plan = HostPlan.of(StepLayout(nothing, nothing + tokens, pages), self._attention.page_size)
+        places.fill([nothing, nothing, nothing, *self._attention.arrays(plan, tokens)])
+        self._attention.use(others, decodes=True, prompts=True)
+        self._attention.plan(plan, tokens, full=True)
+        graph, outputs = self._record(lambda: self._layered(ids, slots, positions))
+        return _Captured(tokens, places, graph, tuple(map(borrowed, outputs)), {})
+
+    def _layered(
+        self, ids: torch.Tensor, slots: torch.Tensor, positions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        from ..kernels.sampling import newest_ids
+
+        return self._model.layered(newest_ids(ids, slots, self._newest), positions, self._attention.forward)
+
     @torch.inference_mode()
-    def _capture(self, size: int, pool: Any) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
-        nothing = np.zeros(size, np.int64)
-        self._attention.prepare_fixed(StepLayout(nothing, nothing + 1, np.zeros((size, 1), np.int32)), size)
-        self._fill(nothing + len(self._newest) - 1, nothing)
-        for _ in range(_WARM_UPS):
-            self._decode(size)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            logits = self._decode(size)
-        return graph, borrowed(logits)
+    def _record(self, work: Callable[[], _T]) -> tuple[torch.cuda.CUDAGraph, _T]:
+        with torch.cuda.stream(self._stream):  # memory is shared within a stream only
+            work()  # libraries allocate and choose kernels at the first run
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            result = work()
+            graph.capture_end()
+        return graph, result
 
-    def _decode(self, size: int) -> torch.Tensor:
-        slots, positions = (place[:size] for place in self._places)
-        return self._model(self._newest[slots], positions, None, self._attention.forward)
+    # -- running --------------------------------------------------------------------------------------------------
 
-    def _fill(self, slots: np.ndarray, positions: np.ndarray) -> None:
-        upload_into([slots, positions], self._places, self._fixed)
+    def fits(self, step: Step) -> bool:
+        """Whether there is a graph for this step."""
+        prompts = int((step.layout.counts > 1).sum())
+        return prompts <= MOST_PROMPTS and len(step.ids) <= self._sizes[prompts > 0][-1]
 
-    def fits(self, layout: StepLayout) -> bool:
-        """Whether a step is nothing but decodes, not too many, and none far longer than the others."""
-        rows = len(layout.counts)
-        if rows > self._sizes[-1] or not (layout.counts == 1).all():
-            return False
-        return self._attention.fits_fixed(layout, self._size(rows))
+    def run(self, step: Step) -> Launched:
+        """Start a step that fits. What it gives is valid until the next one."""
+        layout, attention = step.layout, self._attention
+        plan = HostPlan.of(layout, attention.page_size)
+        prompts, sizes = len(plan.counts) > 0, self._sizes[len(plan.counts) > 0]
+        captured = self._captured[prompts, sizes[bisect_left(sizes, len(step.ids))]]
+        tokens, spare = captured.tokens, len(self._newest) - 1
+        slots = np.pad(step.slots[layout.rows], (0, tokens - len(step.ids)), constant_values=spare)
+        arrays = [step.ids, slots, layout.positions]
+        if not prompts:
+            arrays += [*self._sampler.drawing(step.slots, layout.depths + 1), *attention.arrays(plan)]
+            captured.places.fill(arrays)
+            captured.graph.replay()
+            return self._decoded(step, captured)
+        captured.places.fill(arrays + attention.arrays(plan, tokens))
+        attention.use(captured.places.tensors[3:], decodes=True, prompts=True)
+        attention.plan(plan, tokens)
+        captured.graph.replay()
+        if not len(step.sampling):
+            return Launched(step)
+        (wanted,) = upload([np.cumsum(layout.counts)[step.sampling] - 1], self._newest.device)
+        x, residual = captured.outputs
+        return Launched(step, self._model.logits(x, residual, wanted))
 
-    def _size(self, rows: int) -> int:
-        return self._sizes[bisect_left(self._sizes, rows)]
-
-    def run(self, step: Step) -> torch.Tensor:
-        """Logits of the sampling rows, valid until the next step."""
-        rows = len(step.slots)
-        size = self._size(rows)
-        known = np.flatnonzero(step.ids != ON_DEVICE)  # last tokens of prompts
-        if len(known):
-            slots, ids = upload([step.slots[known], step.ids[known]], self._newest.device)
-            self._newest[slots] = ids.long()
-        spare = np.full(size - rows, len(self._newest) - 1)
-        self._fill(np.concatenate((step.slots, spare)), np.concatenate((step.layout.depths, spare * 0)))
-        self._attention.prepare_fixed(step.layout, size)
-        graph, logits = self._graphs[size]
-        graph.replay()
+    def _decoded(self, step: Step, captured: _Captured) -> Launched:
+        rows, (logits,) = len(step.slots), captured.outputs
         if len(step.sampling) < rows:  # parts of prompts
             (wanted,) = upload([step.sampling], self._newest.device)
-            return logits[wanted]
-        return logits[:rows]
+            return Launched(step, logits[wanted])
+
+        def draw(truncates: bool) -> torch.Tensor:
+            graph, tokens = captured.draws[truncates]
+            graph.replay()
+            return tokens[:rows]
+
+        return Launched(step, logits[:rows], draw)

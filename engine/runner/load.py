@@ -20,8 +20,7 @@ from ..models.decoder import Decoder
 from ..models.load import build_decoder, dummy_decoder
 from ..parallel.group import Group
 from ..progress import Progress
-from .graphs import graph_sizes
-from .pieces import piece_sizes
+from .graphs import decode_sizes, prompt_sizes
 from .runner import ModelRunner
 
 
@@ -66,8 +65,10 @@ def load_runner(config: EngineConfig, group: Group, device: torch.device, progre
     attention = build_attention(config, local, sizes, dtype, device, max_running, max_model_len)
     runner = ModelRunner(model, attention, max_running, device)
     if device.type == "cuda":
+        if group.shard.size > 1:  # ranks must not change what they run at different moments
+            runner.settle()
         if config.cuda_graphs and isinstance(attention, PagedAttention):
-            runner.capture(graph_sizes(max_running), piece_sizes(local), progress)
+            runner.capture(decode_sizes(max_running), prompt_sizes(local), progress)
         runner.warm_up(progress)
     return Loaded(runner, model, attention, sizes, device, dtype, max_model_len, max_running)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,32 +18,13 @@ from ..attention.paged import PagedAttention
 from ..device import upload
 from ..models.decoder import Decoder
 from ..progress import Progress
-from ..request import SamplingParams, TokenLogprob
-from ..sampling.sampler import Sampled, Sampler, SamplingRows
-from .graphs import DecodeGraphs
-from .pieces import Pieces
-from .step import ON_DEVICE, Step
+from ..request import SamplingParams
+from ..sampling.sampler import Sampler, SamplingRows
+from .graphs import StepGraphs
+from .step import ON_DEVICE, Collected, Launched, Step
 from .threads import StepThreads
 
 _SAMPLINGS = (SamplingParams(temperature=0), SamplingParams(), SamplingParams(top_p=0.9, logprobs=1))
-
-
-@dataclass
-class Launched:
-    """A step under way. ``done`` is passed when its results are in host memory; None where they are at once."""
-
-    step: Step
-    logits: torch.Tensor | None
-    sampled: Sampled | None = None
-    done: torch.cuda.Event | None = None
-
-
-@dataclass(frozen=True)
-class Collected:
-    """What a step gave: a token for each sampling row, and log-probabilities by index into the sampling rows."""
-
-    tokens: list[int]
-    logprobs: dict[int, TokenLogprob]
 
 
 class ModelRunner:
@@ -55,23 +35,34 @@ class ModelRunner:
         self._model = model
         self._attention = attention
         self._device = device
-        self._graphs: DecodeGraphs | None = None
-        self._pieces: Pieces | None = None
+        self._graphs: StepGraphs | None = None
+        self._sizes: tuple[Sequence[int], Sequence[int]] | None = None  # of the graphs
         self._threads = StepThreads(model.weights) if device.type == "cpu" else None
         self.sampler = Sampler(slots, model.config.vocab_size, device)
         self._newest = torch.zeros(slots + 1, dtype=torch.int64, device=device)  # the last one is the padding's
 
-    def capture(self, decodes: Sequence[int], tokens: Sequence[int], progress: Progress | None = None) -> None:
-        """Capture decodes of these batch sizes as CUDA graphs, and other steps of up to so many tokens in pieces."""
+    def capture(self, decodes: Sequence[int], prompts: Sequence[int], progress: Progress | None = None) -> None:
+        """Capture steps of these numbers of tokens as CUDA graphs: those that only decode, and others."""
         assert isinstance(self._attention, PagedAttention)
-        done, total = itertools.count(1), len(decodes) + len(tokens)
+        done, total = itertools.count(1), len(decodes) + len(prompts)
 
         def captured() -> None:
             if progress is not None:
                 progress("graphs", next(done), total)
 
-        self._graphs = DecodeGraphs(self._model, self._attention, self._newest, decodes, captured)
-        self._pieces = Pieces(self._model, self._attention, tokens, captured)
+        self._graphs, self._sizes = None, (decodes, prompts)  # the old ones' memory first
+        self._graphs = StepGraphs(
+            self._model, self._attention, self.sampler, self._newest, decodes, prompts, captured
+        )  # fmt: skip
+
+    def settle(self) -> None:
+        """Wait for what attention is still building aside, and let it serve."""
+        self._attention.settle()
+        self._renew()
+
+    def _renew(self) -> None:
+        if self._attention.renew() and self._sizes is not None:
+            self.capture(*self._sizes)
 
     def warm_up(self, progress: Progress | None = None) -> None:
         """Run steps of every kind once, on the page that is nobody's: no request shall wait for a compiler."""
@@ -93,7 +84,7 @@ class ModelRunner:
 
     def close(self) -> None:
         """Let go of captured graphs."""
-        self._graphs = self._pieces = None
+        self._graphs = None
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Launched:
@@ -101,27 +92,27 @@ class ModelRunner:
         self.group.lead(step)
         if step.copies:
             self._attention.copy_pages([c.source for c in step.copies], [c.target for c in step.copies])
-        if self._graphs is not None and self._graphs.fits(step.layout):
-            return Launched(step, self._graphs.run(step))
+        self._renew()
+        if self._graphs is not None and self._graphs.fits(step):
+            return self._graphs.run(step)
         return Launched(step, self._eager(step))
 
     def _eager(self, step: Step) -> torch.Tensor:
         layout = step.layout
         ends = np.cumsum(layout.counts)
-        starts = ends - layout.counts
-        rows = np.repeat(np.arange(len(ends)), layout.counts)
-        positions = np.arange(ends[-1]) - starts[rows] + layout.depths[rows]
-        waiting = np.flatnonzero(step.ids == ON_DEVICE)
-        arrays = [step.ids, positions, waiting, step.slots[rows[waiting]], ends[step.sampling] - 1]
-        ids, positions, waiting, slots, wanted = upload(arrays, self._device)
-        if len(waiting):
-            ids = ids.index_copy(0, waiting.long(), self._newest[slots].int())
+        arrays = [step.ids, step.slots[layout.rows], layout.positions, ends[step.sampling] - 1]
+        ids, slots, positions, wanted = upload(arrays, self._device)
         self._attention.prepare(layout)
         with self._threads.of_step(len(ids)) if self._threads is not None else nullcontext():
             rows = wanted if len(wanted) < len(ids) else None
-            if self._pieces is not None and self._pieces.fits(len(ids)):
-                return self._model.logits(*self._pieces.layered(ids, positions), rows)
-            return self._model(ids, positions, rows, self._attention.forward)
+            return self._model(self._known(ids, slots), positions, rows, self._attention.forward)
+
+    def _known(self, ids: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+        if self._device.type == "cpu":
+            return torch.where(ids == ON_DEVICE, self._newest[slots], ids)
+        from ..kernels.sampling import newest_ids
+
+        return newest_ids(ids, slots, self._newest)
 
     @torch.inference_mode()
     def sample(self, launched: Launched, allowed: torch.Tensor | None = None) -> None:
@@ -139,7 +130,7 @@ class ModelRunner:
         slots = step.slots[step.sampling]
         positions = (step.layout.depths + step.layout.counts)[step.sampling]
         rows = SamplingRows(slots, positions, step.produced, allowed)
-        launched.sampled = self.sampler.sample(logits, rows, self._newest)
+        launched.sampled = self.sampler.sample(logits, rows, self._newest, launched.draw)
         if self._device.type == "cuda":
             launched.done = torch.cuda.Event()
             launched.done.record()

@@ -1,13 +1,17 @@
-"""A step as the scheduler decided it and the runner carries it out."""
+"""A step as the scheduler decided it, as the runner carries it out, and what it gave."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from ..attention.base import StepLayout
 from ..cache.kv import Copy
+from ..request import TokenLogprob
+from ..sampling.sampler import Sampled
 
 ON_DEVICE = -1  # stands for a token id that only the device knows
 
@@ -31,3 +35,28 @@ class Step:
     sampling: np.ndarray
     produced: np.ndarray
     copies: list[Copy] = field(default_factory=list)
+
+
+@dataclass
+class Launched:
+    """A step under way.
+
+    Attributes:
+        logits: of the sampling rows, until they are drawn from.
+        draw: draws from the logits as they are, by a graph; its argument says whether a row truncates.
+        done: passed when the results are in host memory; None where they are at once.
+    """
+
+    step: Step
+    logits: torch.Tensor | None = None
+    draw: Callable[[bool], torch.Tensor] | None = None
+    sampled: Sampled | None = None
+    done: torch.cuda.Event | None = None
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a step gave: a token for each sampling row, and log-probabilities by index into the sampling rows."""
+
+    tokens: list[int]
+    logprobs: dict[int, TokenLogprob]

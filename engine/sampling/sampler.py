@@ -6,12 +6,14 @@ number is a hash of its seed and position: the same seed, position and logits gi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 
 import numpy as np
 import torch
 
+from ..device import upload
 from ..request import SamplingParams, TokenLogprob
 from .grammar import apply_bitmask
 
@@ -66,6 +68,27 @@ class Logprobs:
             row: TokenLogprob(chosen, list(zip(ids[:count], values[:count], strict=True)))
             for row, count, chosen, ids, values in each
         }
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What rows are drawn with on CUDA; see :func:`kernels.sampling.draw`."""
+
+    keys: torch.Tensor
+    temperature: torch.Tensor
+    truncation: tuple[torch.Tensor, ...] | None
+
+    @classmethod
+    def of(cls, tensors: Sequence[torch.Tensor], truncates: bool) -> Drawing:
+        """From :meth:`Sampler.drawing` on the device. ``truncates``: a row does."""
+        keys, temperature, *truncation = tensors
+        floats = tuple(column.view(torch.float32) for column in truncation)
+        return cls(keys.view(-1, 2), temperature.view(torch.float32), floats if truncates else None)
+
+    def draw(self, logits: torch.Tensor, slots: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
+        from ..kernels.sampling import draw
+
+        return draw(logits, slots, self.keys, self.temperature, newest, self.truncation)
 
 
 @dataclass(frozen=True)
@@ -146,14 +169,32 @@ class Sampler:
         counts = torch.bincount(torch.tensor(tokens[prompt_length:], dtype=torch.int64), minlength=self.vocab_size)
         self._counts[slot] = counts.to(self._device, torch.int32)
 
-    def sample(self, logits: torch.Tensor, rows: SamplingRows, newest: torch.Tensor) -> Sampled:
-        """One token for each row of ``logits`` (rows, vocabulary), written to ``newest`` at the row's slot too."""
+    def drawing(self, slots: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
+        """What rows at ``slots`` are drawn with at ``positions``: int32 arrays, as :meth:`Drawing.of` takes them."""
+        table, random = self._table, self._needs[slots] & Needs.RANDOM != 0
+        columns = [table["temperature"][slots] * random, *(table[name][slots] for name in ("top_k", "top_p", "min_p"))]
+        return [array.view(np.int32) for array in (_hash(self._seeds[slots], positions), *columns)]
+
+    def sample(
+        self,
+        logits: torch.Tensor,
+        rows: SamplingRows,
+        newest: torch.Tensor,
+        draw: Callable[[bool], torch.Tensor] | None = None,
+    ) -> Sampled:
+        """One token for each row of ``logits`` (rows, vocabulary), written to ``newest`` at the row's slot too.
+
+        draw: does so for logits that nothing changes; whether a row truncates is its argument.
+        """
         needs = self._needs[rows.slots]
         union = int(np.bitwise_or.reduce(needs))
+        if draw is not None and rows.allowed is None and not union & ~(Needs.RANDOM | Needs.TRUNCATION):
+            return Sampled(_to_host(draw(union & Needs.TRUNCATION != 0)))
         slots = self._tensor(rows.slots)
         adjusted = self._adjust(logits, rows, needs, union, slots)
         if logits.is_cuda:
-            tokens = self._draw_on_device(adjusted, rows, needs, union, slots, newest)
+            tensors = upload(self.drawing(rows.slots, rows.positions), self._device)
+            tokens = Drawing.of(tensors, union & Needs.TRUNCATION != 0).draw(adjusted, slots, newest)
         else:
             tokens = self._draw_rows(adjusted, rows, needs)
             newest[slots] = tokens
@@ -172,25 +213,6 @@ class Sampler:
                 uniform = torch.from_numpy(_uniform(self._seeds[rows.slots[chosen]], rows.positions[chosen]))
                 tokens[some] = self._draw(logits[some].float(), rows.slots[chosen], uniform, truncate)
         return tokens
-
-    def _draw_on_device(
-        self,
-        logits: torch.Tensor,
-        rows: SamplingRows,
-        needs: np.ndarray,
-        union: int,
-        slots: torch.Tensor,
-        newest: torch.Tensor,
-    ) -> torch.Tensor:
-        from ..kernels.sampling import draw
-
-        random = needs & Needs.RANDOM != 0
-        columns = [np.where(random, self._table["temperature"][rows.slots], 0)]
-        if union & Needs.TRUNCATION:
-            columns += [self._table[name][rows.slots] for name in ("top_k", "top_p", "min_p")]
-        temperature, *truncation = self._tensor(np.stack(columns).astype(np.float32))
-        keys = self._tensor(_hash(self._seeds[rows.slots], rows.positions).view(np.int32).reshape(-1, 2))
-        return draw(logits, slots, keys, temperature, newest, tuple(truncation) or None)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         """On the device, without waiting for it."""

@@ -12,20 +12,27 @@ import torch.nn.functional as F
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
 
 from agenthost.engine.attention.base import StepLayout
-from agenthost.engine.attention.cut import Cut, cut
-from agenthost.engine.attention.paged import HostPlan, PagedAttention
+from agenthost.engine.attention.cut import Cut, cut, most_copies, most_segments
+from agenthost.engine.attention.paged import HostPlan
 from agenthost.engine.bench.kernels import Sizes, cases, error
 from agenthost.engine.bench.shapes import model_folder
+from agenthost.engine.kernels import paged_decode as decode_kernel
 from agenthost.engine.kernels.activation import silu_mul
 from agenthost.engine.kernels.merge import merge
 from agenthost.engine.kernels.norm import add_rms_norm
-from agenthost.engine.kernels.paged_decode import DecodeWorkspace, paged_decode
+from agenthost.engine.kernels.paged_decode import (
+    DecodeWorkspace,
+    block_size,
+    into_stretches,
+    most_stretches,
+    paged_decode,
+)
 from agenthost.engine.kernels.paged_prefill import BLOCK_Q, paged_prefill
-from agenthost.engine.kernels.rotate_store import rotate_store
-from agenthost.engine.kernels.sampling import draw
+from agenthost.engine.kernels.rotate_store import Copies, rotate_store
+from agenthost.engine.kernels.sampling import draw, newest_ids
 from agenthost.engine.kernels.small_linear import normed_linear, small_linear
-from agenthost.engine.models.config import KVGroup, ModelConfig
-from agenthost.engine.runner.pieces import piece_sizes
+from agenthost.engine.models.config import ModelConfig
+from agenthost.engine.runner.graphs import prompt_sizes
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -126,7 +133,11 @@ def test_rotate_store(has_norm, num_q, kv):
         torch.zeros(3, kv, page, dim, dtype=DTYPE, device=DEVICE),
         torch.zeros(3, kv, page, dim, dtype=DTYPE, device=DEVICE),
     )
-    q = rotate_store(heads, norm, 1e-6, cos, sin, positions, slots, keys, values, num_q)
+    copies = Copies(randn(5, num_q, dim), *map(ints, ([0, 2, 0, 0, 0, 0], [0, 2, 0, 0, 0, 1], [0, 2, 0, 0, 0, 2])))
+    untouched = copies.room[3].clone()
+    q = rotate_store(heads, norm, 1e-6, cos, sin, positions, slots, keys, values, num_q, copies=copies)
+    torch.testing.assert_close(copies.room[[2, 4, 0, 1]], q[[1, 1, 5, 5]])
+    torch.testing.assert_close(copies.room[3], untouched)
     wanted = turned(heads[:, : num_q + kv].float(), norm, cos, sin, positions.long())
     assert relative_error(q, wanted[:, :num_q]) < ERROR
     for token, slot in enumerate(slots.tolist()):
@@ -148,21 +159,27 @@ def turned(qk, norm, cos, sin, at):
     return qk * cos[at].unsqueeze(1) + qk.roll(dim // 2, -1) * sin[at].unsqueeze(1)
 
 
-@pytest.mark.parametrize("splits", [1, 3, 8])
-@pytest.mark.parametrize(("num_q", "kv", "has_norm"), [(4, 2, True), (8, 1, False), (3, 3, True)])
-def test_paged_decode(splits, num_q, kv, has_norm):
-    dim, page, lengths = 64, 16, [1, 16, 17, 200, 90, 65]
+@pytest.mark.parametrize("programs", [1, 40, 400])
+@pytest.mark.parametrize(("num_q", "kv", "has_norm"), [(4, 2, True), (8, 1, False), (3, 3, True), (6, 2, False)])
+def test_paged_decode(monkeypatch, programs, num_q, kv, has_norm):
+    monkeypatch.setattr(decode_kernel, "_PROGRAMS", programs)
+    dim, page, lengths = 64, 16, [1, 16, 17, 500, 90, 65]
     keys, values, starts, pages, row = paged(lengths, kv, dim, page)
     cos, sin = rotation(max(lengths), dim)
     heads = randn(len(lengths), num_q + 2 * kv, dim)
     norm = randn(num_q + kv, dim) if has_norm else None
-    workspace = DecodeWorkspace(len(lengths) * kv * splits, num_q // kv, dim, DEVICE)
     ends = torch.tensor(lengths, device=DEVICE) - 1
     slots = (pages[starts[:-1] + ends // page].long() * page + ends % page).int()
+    host = (array.numpy(force=True) for array in (ends + 1, starts, slots))
+    stretches = into_stretches(*host, kv, block_size(dim, page))
+    most = most_stretches(len(lengths), kv)
+    assert len(stretches) <= most
+    stretches = ints(np.pad(stretches, ((0, most - len(stretches)), (0, 0))).tolist())
+    workspace = DecodeWorkspace(most, kv, num_q // kv, dim, DEVICE)
     out = heads.new_empty(len(lengths), num_q * dim)
-    paged_decode(
-        heads, norm, 1e-6, cos, sin, slots, keys, values, starts, pages, (ends + 1).int(), splits, workspace, out
-    )
+    for _ in range(2):  # the second finds what the first left
+        out.fill_(torch.nan)
+        paged_decode(heads, norm, 1e-6, cos, sin, keys, values, stretches, pages, workspace, out)
     qk = turned(heads[:, : num_q + kv].float(), norm, cos, sin, ends)
     for index in range(len(lengths)):
         k, v = row(index)
@@ -172,28 +189,26 @@ def test_paged_decode(splits, num_q, kv, has_norm):
         assert relative_error(out[index].view(num_q, dim), wanted[:, 0]) < ERROR
 
 
-def test_decodes_leave_their_graph_only_when_one_is_far_longer_than_the_others():
-    attention = PagedAttention(
-        KVGroup(kind="full", layers=1, kv_heads=8, head_dim=16),
-        16,
-        4,
-        16,
-        DTYPE,
-        DTYPE,
-        DEVICE,
-        max_rows=128,
-        max_pages=4,
-    )
-
-    def fits(*depths: int) -> bool:
-        layout = StepLayout(np.array(depths), np.ones(len(depths), np.int64), np.zeros((len(depths), 1), np.int32))
-        return attention.fits_fixed(layout, len(depths))
-
-    assert fits(100_000), "alone"
-    assert fits(*[500] * 100)
-    assert fits(*range(100, 2000, 15)), "as lengths come"
-    assert fits(30_000, *[500] * 10), "few rows are shared out among many programs anyway"
-    assert not fits(100_000, *[500] * 100)
+@pytest.mark.parametrize(
+    "lengths", [[1], [100_000], [2, 1, 1], [500] * 100, [100_000, *[500] * 100], range(2000, 1, -9)]
+)
+@pytest.mark.parametrize("kv", [1, 8])
+def test_stretches_cover_every_row_once_and_take_about_as_long(lengths, kv):
+    lengths = np.array(lengths)
+    nothing = lengths * 0
+    found = into_stretches(lengths, nothing, nothing, kv, 64)
+    assert len(found) <= most_stretches(len(lengths), kv)
+    rows, begins, ends, *_, last, part, parts = found.T
+    for index, length in enumerate(lengths):
+        mine = np.flatnonzero(rows == index)
+        assert begins[mine[0]] == 0
+        assert ends[mine[-1]] == length - 1
+        assert (begins[mine[1:]] == ends[mine[:-1]]).all()
+        assert (last[mine] == length - 1).all()
+        assert part[mine].tolist() == list(range(len(mine)))
+        assert (parts[mine] == len(mine)).all()
+    fair = lengths.sum() * kv / 1024
+    assert (ends - begins).max() <= fair + 2 * 64
 
 
 def chunks(counts: list[int], depths: list[int], processors: int) -> tuple[HostPlan, Cut | None]:
@@ -204,7 +219,7 @@ def chunks(counts: list[int], depths: list[int], processors: int) -> tuple[HostP
     pages[np.arange(held.max()) < held[:, None]] = np.random.default_rng(0).permutation(held.sum())
     layout = StepLayout(lengths - [1, *counts], np.array([1, *counts]), pages)
     plan = HostPlan.of(layout, 16)
-    return plan, cut(plan, np.array(counts), 16, 2, processors)
+    return plan, cut(plan, 16, 2, processors)
 
 
 def attended(q, cache, mask):
@@ -240,8 +255,13 @@ def test_chunks_that_are_cut_attend_to_the_same(processors):
         causal = torch.ones(count, length, dtype=torch.bool, device=DEVICE).tril(length - count)
         own.append(attended(mine, cache_of(parts.own_pages[first:][: parts.own_held[row]], length), causal))
     done = []
+    assert len(parts.counts) <= most_segments(len(counts), heads, processors)
+    assert parts.counts.sum() <= most_copies(sum(counts), heads, processors)
+    copies = torch.full((parts.counts.sum(), heads, dim), torch.nan, dtype=DTYPE, device=DEVICE)
+    for token, (place, stride, number) in enumerate(zip(parts.places, parts.strides, parts.numbers, strict=True)):
+        copies[place : place + stride * number : stride or 1][:number] = q[token]
     for index, (count, held) in enumerate(zip(parts.counts, parts.held, strict=True)):
-        mine = q[torch.from_numpy(parts.queries[parts.counts[:index].sum() :][:count])]
+        mine = copies[parts.counts[:index].sum() :][:count]
         pages = parts.pages[parts.held[:index].sum() :][:held]
         every = torch.ones(count, held * 16, dtype=torch.bool, device=DEVICE)
         done.append(attended(mine, cache_of(pages, held * 16), every))
@@ -265,7 +285,7 @@ def test_paged_prefill():
     lengths, counts = [5, 100, 77, 140], [5, 70, 3, 130]
     keys, values, starts, pages, row = paged(lengths, kv, dim, page)
     q = randn(sum(counts), heads, dim)
-    blocks = [(index, start) for index, count in enumerate(counts) for start in range(0, count, BLOCK_Q)]
+    blocks = [(index, start) for index, count in enumerate(counts) for start in range(0, count, BLOCK_Q)] + [(-1, 0)]
     query_starts = ints([0, *torch.tensor(counts).cumsum(0).tolist()])
     out = q.new_empty(sum(counts), heads * dim)
     paged_prefill(
@@ -286,6 +306,12 @@ def test_paged_prefill():
         mask = torch.ones(count, length, dtype=torch.bool, device=DEVICE).tril(length - count)
         wanted = F.scaled_dot_product_attention(q[mine].float().transpose(0, 1), k, v, attn_mask=mask, enable_gqa=True)
         assert relative_error(out[mine].view(count, heads, dim), wanted.transpose(0, 1)) < ERROR
+
+
+def test_newest_ids():
+    newest = torch.arange(10, 20, device=DEVICE)
+    ids, slots = [7] * 128 + [-1, 3, -1], [0] * 128 + [4, 5, 9]
+    assert newest_ids(ints(ids), ints(slots), newest).tolist() == [7] * 128 + [14, 3, 19]
 
 
 SIZE = 50_000 if CUDA else 300
@@ -366,6 +392,6 @@ def test_the_larger_a_model_the_fewer_sizes_of_its_steps_are_worth_capturing():
     sizes = {}
     for name in ("qwen3-0.6b", "qwen3-8b"):
         with model_folder(name) as folder:
-            sizes[name] = piece_sizes(ModelConfig.load(Path(folder)))
+            sizes[name] = prompt_sizes(ModelConfig.load(Path(folder)))
     assert sizes["qwen3-0.6b"] == sorted(sizes["qwen3-0.6b"])
     assert sizes["qwen3-8b"] == [size for size in sizes["qwen3-0.6b"] if size <= 768]
