@@ -98,6 +98,7 @@ class PagedAttention(AttentionBackend):
         )
         # Of the step that is under way.
         self._stretches: torch.Tensor | None = None
+        self._joins: torch.Tensor | None = None
         self._pages = self._slots = torch.empty(0, dtype=torch.int32)
         self._chunks: list[torch.Tensor] | None = None  # what the prefill rows need besides
 
@@ -111,34 +112,36 @@ class PagedAttention(AttentionBackend):
 
     def arrays(self, plan: HostPlan, tokens: int | None = None) -> list[np.ndarray]:
         """A step's indices, as :meth:`use` takes them. tokens: of a captured step with prompts, which this one fits."""
-        decodes = plan.decodes
+        from ..kernels.paged_decode import FEW_ROWS, into_stretches, joins
+
+        decodes, pages = plan.decodes, plan.pages[: plan.starts[plan.decodes]]
         stretches = np.zeros((0, 8), np.int64)
         if decodes:
-            from ..kernels.paged_decode import into_stretches
-
-            stretches = into_stretches(
-                plan.lengths[:decodes], plan.starts[:decodes], plan.slots[:decodes], self.group.kv_heads, self._block
-            )
-        if not len(plan.counts) and tokens is None:
-            return [stretches, plan.pages]
-        *chunks, pages = self._chunk_arrays(plan, tokens)
-        return [stretches, plan.slots, *chunks, np.concatenate((plan.pages[: plan.starts[decodes]], pages))]
+            rows = plan.lengths[:decodes], plan.starts[:decodes], plan.slots[:decodes]
+            stretches = into_stretches(*rows, self.group.kv_heads, self._block)
+        if len(plan.counts) or tokens is not None:
+            *chunks, more = self._chunk_arrays(plan, tokens)
+            return [stretches, plan.slots, *chunks, np.concatenate((pages, more))]
+        return [stretches, joins(stretches), pages] if decodes <= FEW_ROWS else [stretches, pages]
 
     def places(self, tokens: int, prompts: bool) -> list[int]:
         """How many numbers each of :meth:`arrays` has at most: of ``tokens`` decodes, or of so many tokens of any."""
-        from ..kernels.paged_decode import most_stretches
+        from ..kernels.paged_decode import FEW_ROWS, most_stretches
 
-        if not prompts:
-            return [8 * most_stretches(tokens, self.group.kv_heads), self.max_pages]
-        return [8 * self._most, tokens, *self._chunk_places(tokens), self.max_pages]
+        if prompts:
+            return [8 * self._most, tokens, *self._chunk_places(tokens), self.max_pages]
+        joins = [2 * tokens] if tokens <= FEW_ROWS else []
+        return [8 * most_stretches(tokens, self.group.kv_heads), *joins, self.max_pages]
 
     def use(self, arrays: Sequence[torch.Tensor], *, decodes: bool, prompts: bool) -> None:
         """Let :meth:`forward` read these."""
         stretches, *others, self._pages = arrays
         self._stretches = stretches.view(-1, 8) if decodes else None
-        self._chunks = None
+        self._joins = self._chunks = None
         if prompts:
             self._slots, *self._chunks = others
+        elif others:
+            self._joins = others[0].view(-1, 2)
 
     def plan(self, plan: HostPlan, tokens: int | None = None, *, full: bool = False) -> None:
         """For a library that plans a step on the host, when its arrays are under way.
@@ -189,7 +192,7 @@ class PagedAttention(AttentionBackend):
         rotation = heads.rotation
         paged_decode(
             heads.projected, heads.norm, heads.eps, rotation.cos, rotation.sin, keys, values, stretches, self._pages,
-            self._workspace, out,
+            self._workspace, out, self._joins,
         )  # fmt: skip
 
     def _store_chunks(

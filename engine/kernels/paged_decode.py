@@ -15,9 +15,10 @@ import torch
 import triton
 import triton.language as tl
 
-from .jit import jit, launch_next, overlapping, wait_for_last
+from .jit import jit, launch_next, overlapping, prefetch, wait_for_last
 
 _LOG2E = tl.constexpr(1.4426950408889634)
+_LINE = tl.constexpr(64)  # numbers of a cache line, of two bytes each
 
 
 @jit
@@ -39,7 +40,7 @@ def _decode(
     heads_ptr, norm_ptr, cos_ptr, sin_ptr, keys_ptr, values_ptr, stretches_ptr, pages_ptr,
     out_ptr, partial_ptr, stats_ptr, arrived_ptr, eps, scale, k_scale, v_scale,
     KV: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
-    BLOCK: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr, HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr,
+    BLOCK: tl.constexpr, PARTS: tl.constexpr, JOINS: tl.constexpr, HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
     launch_next(OVERLAP)
@@ -54,13 +55,22 @@ def _decode(
     last = tl.load(stretch + 5)  # place of the newest token
     part = tl.load(stretch + 6)
     parts = tl.load(stretch + 7)
+    if (parts == 0) & (index > 0):  # one program that waits is enough for kernels behind this one
+        return
+    place = tl.arange(0, BLOCK)
+    if OVERLAP:
+        known = begin + place < end
+        page = tl.load(first_page + (begin + place) // PAGE, known, other=0).to(tl.int64)
+        offset = (page * KV + head) * PAGE * DIM + ((begin + place) % PAGE) * DIM
+        for line in tl.static_range(0, DIM, _LINE):
+            prefetch(keys_ptr + offset + line)
+            prefetch(values_ptr + offset + line)
     wait_for_last(OVERLAP)
     if parts == 0:
         return
     group = tl.arange(0, ROWS)
     inside = group < GROUP
     dim = tl.arange(0, DIM)
-    place = tl.arange(0, BLOCK)
     of_row = heads_ptr + row * (GROUP + 2) * KV * DIM
     cos, sin = cos_ptr + last * DIM, sin_ptr + last * DIM
     member = (head * GROUP + group)[:, None] * DIM
@@ -109,42 +119,63 @@ def _decode(
         tl.store(partial_ptr + mine[:, None] * DIM + dim[None, :], mixed, inside[:, None])
         tl.store(stats_ptr + mine * 2, most, inside)
         tl.store(stats_ptr + mine * 2 + 1, total, inside)
-        first = index - part
-        tl.debug_barrier()  # what all threads stored is there before one of them says so
-        if tl.atomic_add(arrived_ptr + first * KV + head, 1) == parts - 1:
-            tl.store(arrived_ptr + first * KV + head, 0)
-            _join(partial_ptr, stats_ptr, out, first, parts, head, KV, GROUP, DIM, PARTS, WIDTH)
+        if JOINS:
+            first = index - part
+            tl.debug_barrier()  # what all threads stored is there before one of them says so
+            if tl.atomic_add(arrived_ptr + first * KV + head, 1) == parts - 1:
+                tl.store(arrived_ptr + first * KV + head, 0)
+                for mate in tl.static_range(GROUP):
+                    _join(partial_ptr, stats_ptr, out, first, parts, head, mate, KV, GROUP, DIM, PARTS)
+
+
+@jit
+def _join_rows(
+    partial_ptr, stats_ptr, places_ptr, out_ptr,
+    KV: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr, PARTS: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    launch_next(OVERLAP)
+    head = tl.program_id(0)
+    row = tl.program_id(1)
+    first = tl.load(places_ptr + row * 2)
+    parts = tl.load(places_ptr + row * 2 + 1)
+    wait_for_last(OVERLAP)
+    if parts > 1:
+        out = out_ptr + (row.to(tl.int64) * KV + head) * GROUP * DIM
+        _join(partial_ptr, stats_ptr, out, first, parts, head, tl.program_id(2), KV, GROUP, DIM, PARTS)
 
 
 @jit
 def _join(
-    partial_ptr, stats_ptr, out, first, parts, head,
-    KV: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
+    partial_ptr, stats_ptr, out, first, parts, head, member,
+    KV: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """What all parts of a row and head found, by the program that comes last; others wrote it, so not from L1."""
-    column = tl.arange(0, WIDTH)  # of all members of the group, one after another
-    member = column // DIM
-    most = tl.full((WIDTH,), -float("inf"), tl.float32)
-    total = tl.zeros((WIDTH,), tl.float32)
-    mixed = tl.zeros((WIDTH,), tl.float32)
+    """What all parts of a row found for a query, which other programs wrote, so not from L1."""
+    dim = tl.arange(0, DIM)
+    most = tl.full((), -float("inf"), tl.float32)
+    total = tl.zeros((), tl.float32)
+    mixed = tl.zeros((DIM,), tl.float32)
     for start in range(0, parts, PARTS):
         part = start + tl.arange(0, PARTS)
-        there = (part < parts)[:, None] & (member < GROUP)[None, :]
-        mine = (((first + part) * KV + head) * GROUP)[:, None] + member[None, :]
+        there = part < parts
+        mine = ((first + part) * KV + head) * GROUP + member
+        found = tl.load(
+            partial_ptr + mine[:, None] * DIM + dim[None, :], there[:, None], other=0.0, cache_modifier=".cg"
+        )
         logs = tl.load(stats_ptr + mine * 2, there, other=-float("inf"), cache_modifier=".cg")
         sums = tl.load(stats_ptr + mine * 2 + 1, there, other=0.0, cache_modifier=".cg")
-        found = tl.load(partial_ptr + mine * DIM + (column % DIM)[None, :], there, other=0.0, cache_modifier=".cg")
         highest = tl.maximum(most, tl.max(logs, 0))
         faded = tl.exp2(most - highest)
-        weights = tl.exp2(logs - highest[None, :])
+        weights = tl.exp2(logs - highest)
         total = total * faded + tl.sum(sums * weights, 0)
-        mixed = mixed * faded + tl.sum(found * weights, 0)
+        mixed = mixed * faded + tl.sum(found * weights[:, None], 0)
         most = highest
-    tl.store(out + column, (mixed / total).to(out.dtype.element_ty), member < GROUP)
+    tl.store(out + member * DIM + dim, (mixed / total).to(out.dtype.element_ty))
 
 
-_PROGRAMS = 1024  # that a decode is cut into about, so that every multiprocessor has several
-_JOINED = 2048  # values that the program that joins the parts reads at once
+_PROGRAMS = 512  # that a decode is cut into about, so that every multiprocessor has several
+_JOINED = 64  # parts that a program reads at once that does nothing else
+FEW_ROWS = 16
+"""Rows whose parts are joined soonest by a kernel of its own; of more, the last program of each row does it."""
 
 
 def block_size(head_dim: int, page_size: int) -> int:
@@ -177,6 +208,13 @@ def into_stretches(lengths: np.ndarray, starts: np.ndarray, slots: np.ndarray, k
     return np.stack((row, begin, end, starts[row], slots[row], last, part, parts[row]), 1)
 
 
+def joins(stretches: np.ndarray) -> np.ndarray:
+    """Where the parts of each row are among all :func:`into_stretches`: (rows, 2), the first and how many."""
+    part, parts = stretches[:, 6], stretches[:, 7]
+    (first,) = np.nonzero(part == 0)
+    return np.stack((first, parts[first]), 1)
+
+
 class DecodeWorkspace:
     """Room for the partial results of at most ``count`` stretches; one for all layers."""
 
@@ -199,6 +237,7 @@ def paged_decode(
     pages: torch.Tensor,
     workspace: DecodeWorkspace,
     out: torch.Tensor,
+    joins: torch.Tensor | None = None,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
 ) -> None:
@@ -210,19 +249,24 @@ def paged_decode(
         stretches: (stretches, 8) int32, see :func:`into_stretches`. Fastest when the longest rows come first.
         pages: int32, the rows' pages.
         out: (rows, heads * head_dim).
+        joins: (rows, 2) int32, see :func:`joins`, to join them by a kernel of its own.
     """
     _, all_heads, dim = heads.shape
     _, kv, page, _ = keys.shape
     group = all_heads // kv - 2
     assert len(stretches) <= workspace.count
-    width = triton.next_power_of_2(group) * dim
     # Programs start in the grid's order: a row's heads, whose lines are neighbours, and the longest rows first.
     _decode[(kv, len(stretches))](
         heads, norm if norm is not None else heads, cos, sin, keys, values, stretches, pages,
         out, workspace.partial, workspace.stats, workspace.arrived,
         eps, dim**-0.5 * _LOG2E.value * k_scale, k_scale, v_scale,
         KV=kv, GROUP=group, ROWS=max(16, triton.next_power_of_2(group)), DIM=dim, PAGE=page,
-        BLOCK=block_size(dim, page), PARTS=max(1, _JOINED // width), WIDTH=width,
+        BLOCK=block_size(dim, page), PARTS=8, JOINS=joins is None,
         HAS_NORM=norm is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn, num_warps=4, num_stages=3,
         **overlapping(),
     )  # fmt: skip
+    if joins is not None:
+        _join_rows[(kv, len(joins), group)](
+            workspace.partial, workspace.stats, joins, out,
+            KV=kv, GROUP=group, DIM=dim, PARTS=_JOINED, num_warps=4, **overlapping(),
+        )  # fmt: skip

@@ -2,8 +2,9 @@
 # (a kernel's loops are not what the type checker takes them for)
 """Linear layers for a few rows: products that are nothing but the reading of their weights.
 
-One program reads one or two rows of the weights from end to end and multiplies them with every row of x, so that the
-whole card reads at once whatever the shape; libraries leave a third of the bandwidth unused here.
+A program reads a few rows of the weights from end to end and multiplies them with every row of x, so that the whole
+card reads at once whatever the shape; libraries leave a third of the bandwidth unused here. It asks for its weights
+before it waits for the kernel in front, so that they are on their way while that comes to its end.
 """
 
 from __future__ import annotations
@@ -15,45 +16,53 @@ import triton.language as tl
 from .jit import jit, launch_next, overlapping, wait_for_last
 
 _BLOCK = 4096  # inputs whose weights a program holds at once
+_WEIGHTS = 16384  # that a program multiplies at once, of some rows: x is read as often as there are programs
+_WARPS = 4
 
 
 @jit
 def _linear(
     x_ptr, weight_ptr, bias_ptr, out_ptr, inputs, outputs,
-    ROWS: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr, TOGETHER: tl.constexpr, BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     launch_next(OVERLAP)
-    column = tl.program_id(0).to(tl.int64)
-    place = tl.arange(0, BLOCK)
-    row = tl.arange(0, ROWS)
-    total = tl.zeros((ROWS, BLOCK), tl.float32)
-    other = tl.zeros((ROWS, BLOCK), tl.float32)
-    # The weights are asked for a block ahead, the first ones before x is there.
-    first_row, second_row = weight_ptr + column * inputs, weight_ptr + (outputs + column) * inputs
-    weight = tl.load(first_row + place, place < inputs, other=0.0)
-    second = weight
+    column = tl.program_id(0).to(tl.int64) * TOGETHER + tl.arange(0, TOGETHER)
+    there = (column < outputs)[:, None]
+    place = tl.arange(0, BLOCK)[None, :]
+    first = weight_ptr + column[:, None] * inputs + place
+    second = first + outputs.to(tl.int64) * inputs
+    weight = tl.load(first, there & (place < inputs), other=0.0)
+    other = weight
     if GATED:
-        second = tl.load(second_row + place, place < inputs, other=0.0)
+        other = tl.load(second, there & (place < inputs), other=0.0)
+    row = tl.arange(0, ROWS)[:, None]
+    result = tl.zeros((ROWS, TOGETHER), tl.float32)
+    up = tl.zeros((ROWS, TOGETHER), tl.float32)
     wait_for_last(OVERLAP)
     for start in range(0, inputs, BLOCK):
-        at, ahead = start + place, start + BLOCK + place
-        x = tl.load(x_ptr + row[:, None] * inputs + at[None, :], (at < inputs)[None, :], other=0.0).to(tl.float32)
-        total += x * weight.to(tl.float32)[None, :]
-        weight = tl.load(first_row + ahead, ahead < inputs, other=0.0)
+        x = tl.load(x_ptr + row * inputs + start + place, start + place < inputs, other=0.0).to(tl.float32)
+        result += tl.sum(x[:, None, :] * weight.to(tl.float32)[None, :, :], 2)
+        ahead = there & (start + BLOCK + place < inputs)
+        weight = tl.load(first + start + BLOCK, ahead, other=0.0)
         if GATED:
-            other += x * second.to(tl.float32)[None, :]
-            second = tl.load(second_row + ahead, ahead < inputs, other=0.0)
-    result = tl.sum(total, 1)
+            up += tl.sum(x[:, None, :] * other.to(tl.float32)[None, :, :], 2)
+            other = tl.load(second + start + BLOCK, ahead, other=0.0)
     if HAS_BIAS:
-        result += tl.load(bias_ptr + column).to(tl.float32)
+        result += tl.load(bias_ptr + column, column < outputs, other=0.0).to(tl.float32)[None, :]
     if GATED:
-        up = tl.sum(other, 1)
         if HAS_BIAS:
-            up += tl.load(bias_ptr + outputs + column).to(tl.float32)
-        # Rounded as it would be between two kernels.
-        result = result.to(out_ptr.dtype.element_ty).to(tl.float32)
-        result = result * tl.sigmoid(result) * up.to(out_ptr.dtype.element_ty).to(tl.float32)
-    tl.store(out_ptr + row * outputs + column, result.to(out_ptr.dtype.element_ty))
+            up += tl.load(bias_ptr + outputs + column, column < outputs, other=0.0).to(tl.float32)[None, :]
+        result = _gated(result, up, out_ptr)
+    out = out_ptr + row * outputs + column[None, :]
+    tl.store(out, result.to(out_ptr.dtype.element_ty), (column < outputs)[None, :])
+
+
+@jit
+def _gated(gate, up, out_ptr):
+    """SwiGLU, rounded as it would be between two kernels."""
+    gate = gate.to(out_ptr.dtype.element_ty).to(tl.float32)
+    return gate * tl.sigmoid(gate) * up.to(out_ptr.dtype.element_ty).to(tl.float32)
 
 
 def small_linear(
@@ -66,29 +75,39 @@ def small_linear(
     rows, inputs = x.shape
     outputs = weight.shape[0] // (2 if gated else 1)
     out = x.new_empty(rows, outputs)
-    _linear[(outputs,)](
+    block = min(_BLOCK, triton.next_power_of_2(inputs))
+    together = _together(block, rows, gated)
+    _linear[(triton.cdiv(outputs, together),)](
         x, weight, bias if bias is not None else weight, out, inputs, outputs,
-        ROWS=rows, HAS_BIAS=bias is not None, GATED=gated, BLOCK=min(_BLOCK, triton.next_power_of_2(inputs)),
-        num_warps=4, **overlapping(),
+        ROWS=rows, HAS_BIAS=bias is not None, GATED=gated, TOGETHER=together, BLOCK=block,
+        num_warps=_WARPS, **overlapping(),
     )  # fmt: skip
     return out
+
+
+def _together(block: int, rows: int, gated: bool) -> int:
+    """Outputs that a program computes, from ``block`` inputs at once."""
+    return max(1, _WEIGHTS // (block * rows * (2 if gated else 1)))
 
 
 @jit
 def _normed_linear(
     x_ptr, residual_ptr, norm_ptr, weight_ptr, bias_ptr, out_ptr, summed_ptr, inputs, outputs, eps,
-    ROWS: tl.constexpr, HAS_RESIDUAL: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, HAS_RESIDUAL: tl.constexpr, HAS_BIAS: tl.constexpr, GATED: tl.constexpr,
+    TOGETHER: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     launch_next(OVERLAP)
-    column = tl.program_id(0).to(tl.int64)
+    program = tl.program_id(0).to(tl.int64)
+    column = program * TOGETHER + tl.arange(0, TOGETHER)
     place = tl.arange(0, BLOCK)
     mask = place < inputs
-    # The weights are asked for first: they come from far, and what follows needs only the few values of x.
-    weight = tl.load(weight_ptr + column * inputs + place, mask, other=0.0)
+    there = column < outputs
+    both = there[:, None] & mask[None, :]
+    first = weight_ptr + column[:, None] * inputs + place[None, :]
+    weight = tl.load(first, both, other=0.0)
     other = weight
     if GATED:
-        other = tl.load(weight_ptr + (outputs + column) * inputs + place, mask, other=0.0)
+        other = tl.load(first + outputs.to(tl.int64) * inputs, both, other=0.0)
     norm = tl.load(norm_ptr + place, mask, other=0.0).to(tl.float32)
     wait_for_last(OVERLAP)
     for row in tl.static_range(ROWS):  # pyright: ignore[reportGeneralTypeIssues] # Triton unrolls it
@@ -97,21 +116,20 @@ def _normed_linear(
             x += tl.load(residual_ptr + row * inputs + place, mask, other=0.0).to(tl.float32)
             # Rounded here and below as it would be between kernels.
             summed = x.to(out_ptr.dtype.element_ty)
-            if column == 0:
+            if program == 0:
                 tl.store(summed_ptr + row * inputs + place, summed, mask)
             x = summed.to(tl.float32)
         scale = tl.rsqrt(tl.sum(x * x, 0) / inputs + eps)
         x = (x * scale * norm).to(out_ptr.dtype.element_ty).to(tl.float32)
-        result = tl.sum(weight.to(tl.float32) * x, 0)
+        result = tl.sum(weight.to(tl.float32) * x[None, :], 1)
         if HAS_BIAS:
-            result += tl.load(bias_ptr + column).to(tl.float32)
+            result += tl.load(bias_ptr + column, there, other=0.0).to(tl.float32)
         if GATED:
-            up = tl.sum(other.to(tl.float32) * x, 0)  # pyright: ignore[reportPossiblyUnboundVariable]
+            up = tl.sum(other.to(tl.float32) * x[None, :], 1)
             if HAS_BIAS:
-                up += tl.load(bias_ptr + outputs + column).to(tl.float32)
-            result = result.to(out_ptr.dtype.element_ty).to(tl.float32)
-            result = result * tl.sigmoid(result) * up.to(out_ptr.dtype.element_ty).to(tl.float32)
-        tl.store(out_ptr + row * outputs + column, result.to(out_ptr.dtype.element_ty))
+                up += tl.load(bias_ptr + outputs + column, there, other=0.0).to(tl.float32)
+            result = _gated(result, up, out_ptr)
+        tl.store(out_ptr + row * outputs + column, result.to(out_ptr.dtype.element_ty), there)
 
 
 def normed_linear(
@@ -133,10 +151,11 @@ def normed_linear(
     outputs = weight.shape[0] // (2 if gated else 1)
     out = x.new_empty(rows, outputs)
     summed = torch.empty_like(x) if residual is not None else x
-    _normed_linear[(outputs,)](
+    block = triton.next_power_of_2(inputs)
+    together = _together(block, 1, gated)
+    _normed_linear[(triton.cdiv(outputs, together),)](
         x, residual if residual is not None else x, norm, weight, bias if bias is not None else weight, out, summed,
-        inputs, outputs, eps, ROWS=rows, HAS_RESIDUAL=residual is not None,
-        HAS_BIAS=bias is not None, GATED=gated, BLOCK=triton.next_power_of_2(inputs), num_warps=4,
-        **overlapping(),
+        inputs, outputs, eps, ROWS=rows, HAS_RESIDUAL=residual is not None, HAS_BIAS=bias is not None, GATED=gated,
+        TOGETHER=together, BLOCK=block, num_warps=_WARPS, **overlapping(),
     )  # fmt: skip
     return out, summed
