@@ -47,14 +47,6 @@ def wait_for_last(OVERLAP: tl.constexpr) -> None:
         gdc_wait()
 
 
-@jit
-def prefetch(pointers) -> None:
-    """Have what ``pointers`` point at fetched into the L2 cache, each a line; only where kernels overlap."""
-    tl.inline_asm_elementwise(
-        "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [pointers.to(tl.int64)], tl.int32, is_pure=False, pack=1
-    )
-
-
 @cache
 def overlapping() -> dict[str, bool]:
     """Launch options of kernels that may begin while the one in front still runs, where the device can do that.

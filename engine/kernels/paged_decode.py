@@ -15,10 +15,9 @@ import torch
 import triton
 import triton.language as tl
 
-from .jit import jit, launch_next, overlapping, prefetch, wait_for_last
+from .jit import jit, launch_next, overlapping, wait_for_last
 
 _LOG2E = tl.constexpr(1.4426950408889634)
-_LINE = tl.constexpr(64)  # numbers of a cache line, of two bytes each
 
 
 @jit
@@ -57,20 +56,13 @@ def _decode(
     parts = tl.load(stretch + 7)
     if (parts == 0) & (index > 0):  # one program that waits is enough for kernels behind this one
         return
-    place = tl.arange(0, BLOCK)
-    if OVERLAP:
-        known = begin + place < end
-        page = tl.load(first_page + (begin + place) // PAGE, known, other=0).to(tl.int64)
-        offset = (page * KV + head) * PAGE * DIM + ((begin + place) % PAGE) * DIM
-        for line in tl.static_range(0, DIM, _LINE):
-            prefetch(keys_ptr + offset + line)
-            prefetch(values_ptr + offset + line)
     wait_for_last(OVERLAP)
     if parts == 0:
         return
     group = tl.arange(0, ROWS)
     inside = group < GROUP
     dim = tl.arange(0, DIM)
+    place = tl.arange(0, BLOCK)
     of_row = heads_ptr + row * (GROUP + 2) * KV * DIM
     cos, sin = cos_ptr + last * DIM, sin_ptr + last * DIM
     member = (head * GROUP + group)[:, None] * DIM
@@ -172,9 +164,10 @@ def _join(
     tl.store(out + member * DIM + dim, (mixed / total).to(out.dtype.element_ty))
 
 
-_PROGRAMS = 512  # that a decode is cut into about, so that every multiprocessor has several
+_PROGRAMS = 1024  # that a decode is cut into at most, so that every multiprocessor has several
+_ENOUGH = 512  # of them, where there are so many rows that none has to be cut
 _JOINED = 64  # parts that a program reads at once that does nothing else
-FEW_ROWS = 16
+FEW_ROWS = 32
 """Rows whose parts are joined soonest by a kernel of its own; of more, the last program of each row does it."""
 
 
@@ -196,7 +189,8 @@ def into_stretches(lengths: np.ndarray, starts: np.ndarray, slots: np.ndarray, k
     parts of its row it is. Rows of zeros behind them stand for nothing.
     """
     blocks = np.maximum(-(-(lengths - 1) // block), 1)
-    most = -(-blocks.sum() * kv_heads // _PROGRAMS)
+    programs = _PROGRAMS if len(lengths) * kv_heads < _ENOUGH else _ENOUGH
+    most = -(-blocks.sum() * kv_heads // programs)
     parts = -(-blocks // most)
     share = -(-blocks // parts)
     parts = -(-blocks // share)
