@@ -118,6 +118,7 @@ class FlashInferAttention(PagedAttention):
             causal=causal,
             q_data_type=self.dtype,
             kv_data_type=self.kv_dtype,
+            max_token_per_sequence=int(counts.max(initial=0)),  # else it is found slowly
         )
 
     def _captured(self) -> tuple[_Part, _Part]:
@@ -162,7 +163,7 @@ class FlashInferAttention(PagedAttention):
         q = self._store_chunks(heads, keys, values, Copies(copies, *self._chunks))
         out = out.view(q.shape)
         _, log = own.wrapper.run(q, cache, out=out, return_lse=True)
-        parts, part_logs = segments.wrapper.run(copies, cache, return_lse=True)
+        parts, part_logs = segments.wrapper.run(copies, cache, out=torch.empty_like(copies), return_lse=True)
         merge(out, log, parts, part_logs, *self._chunks)
 
 

@@ -52,8 +52,9 @@ def _decode(
     first_page = pages_ptr + tl.load(stretch + 3)
     slot = tl.load(stretch + 4).to(tl.int64)
     last = tl.load(stretch + 5)  # place of the newest token
-    part = tl.load(stretch + 6)
-    parts = tl.load(stretch + 7)
+    first = tl.load(stretch + 6)
+    part = tl.load(stretch + 7)
+    part, parts = part >> 16, part & 65535
     if (parts == 0) & (index > 0):  # one program that waits is enough for kernels behind this one
         return
     wait_for_last(OVERLAP)
@@ -107,16 +108,15 @@ def _decode(
         target = out + group[:, None] * DIM + dim[None, :]
         tl.store(target, (mixed / total[:, None]).to(out_ptr.dtype.element_ty), inside[:, None])
     else:
-        mine = (index * KV + head) * GROUP + group
+        mine = ((first + part) * KV + head) * GROUP + group
         tl.store(partial_ptr + mine[:, None] * DIM + dim[None, :], mixed, inside[:, None])
         tl.store(stats_ptr + mine * 2, most, inside)
         tl.store(stats_ptr + mine * 2 + 1, total, inside)
         if JOINS:
-            first = index - part
             tl.debug_barrier()  # what all threads stored is there before one of them says so
             if tl.atomic_add(arrived_ptr + first * KV + head, 1) == parts - 1:
                 tl.store(arrived_ptr + first * KV + head, 0)
-                for mate in tl.static_range(GROUP):
+                for mate in tl.static_range(GROUP):  # pyright: ignore[reportGeneralTypeIssues] # Triton unrolls it
                     _join(partial_ptr, stats_ptr, out, first, parts, head, mate, KV, GROUP, DIM, PARTS)
 
 
@@ -166,6 +166,7 @@ def _join(
 
 _PROGRAMS = 1024  # that a decode is cut into at most, so that every multiprocessor has several
 _ENOUGH = 512  # of them, where there are so many rows that none has to be cut
+_PART = 65536
 _JOINED = 64  # parts that a program reads at once that does nothing else
 FEW_ROWS = 32
 """Rows whose parts are joined soonest by a kernel of its own; of more, the last program of each row does it."""
@@ -185,8 +186,9 @@ def into_stretches(lengths: np.ndarray, starts: np.ndarray, slots: np.ndarray, k
     """Cut rows of (rows,) ``lengths`` tokens, the newest included, into stretches that take about as long.
 
     starts: (rows,) where each row's pages begin. slots: (rows,) where the newest token goes. Returns (stretches, 8)
-    integers: row, first token, the one behind the last, start, slot, place of the newest token, and which of how many
-    parts of its row it is. Rows of zeros behind them stand for nothing.
+    integers: row, first token, the one behind the last, start, slot, place of the newest token, where the row's parts
+    begin among all, and ``part * 65536 + parts``, which of how many it is. The longest ones come first; rows of zeros
+    behind them stand for nothing.
     """
     blocks = np.maximum(-(-(lengths - 1) // block), 1)
     programs = _PROGRAMS if len(lengths) * kv_heads < _ENOUGH else _ENOUGH
@@ -195,18 +197,19 @@ def into_stretches(lengths: np.ndarray, starts: np.ndarray, slots: np.ndarray, k
     share = -(-blocks // parts)
     parts = -(-blocks // share)
     row = np.repeat(np.arange(len(lengths)), parts)
-    part = np.arange(len(row)) - (np.cumsum(parts) - parts)[row]
+    first = np.cumsum(parts) - parts
+    part = np.arange(len(row)) - first[row]
     begin = part * share[row] * block
     last = lengths[row] - 1
     end = np.minimum(begin + share[row] * block, last)
-    return np.stack((row, begin, end, starts[row], slots[row], last, part, parts[row]), 1)
+    columns = row, begin, end, starts[row], slots[row], last, first[row], part * _PART + parts[row]
+    return np.stack(columns, 1)[np.argsort(begin - end, kind="stable")]
 
 
 def joins(stretches: np.ndarray) -> np.ndarray:
     """Where the parts of each row are among all :func:`into_stretches`: (rows, 2), the first and how many."""
-    part, parts = stretches[:, 6], stretches[:, 7]
-    (first,) = np.nonzero(part == 0)
-    return np.stack((first, parts[first]), 1)
+    firsts = stretches[stretches[:, 7] < _PART]
+    return np.stack((firsts[:, 6], firsts[:, 7]), 1)[np.argsort(firsts[:, 0])]
 
 
 class DecodeWorkspace:

@@ -121,11 +121,13 @@ class Decoder(nn.Module):
         """
         return self.logits(*self.layered(ids, positions, attend), wanted)
 
-    def layered(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the last layer added, and the sum of all before it: both (tokens, hidden size)."""
+    def layered(
+        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend, layers: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the last layer added, and the sum of all before it: both (tokens, hidden size). layers: only so many."""
         x, residual = self._embed(ids), None
         rotation = self.rotary.at(positions)
-        for layer in self.layers:
+        for layer in self.layers[:layers]:
             x, residual = layer(x, residual, rotation, attend)
         assert residual is not None
         return x, residual

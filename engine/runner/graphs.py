@@ -107,12 +107,14 @@ class StepGraphs:
         plan = HostPlan.of(StepLayout(nothing, nothing + 1, nothing[:, None]), self._attention.page_size)
         places.fill([nothing, nothing, nothing, *[nothing] * 5, *self._attention.arrays(plan)])
         self._attention.use(others[5:], decodes=True, prompts=False)
-        graph, logits = self._record(lambda: self._model.logits(*self._layered(ids, slots, positions), None))
+        graph, logits = self._record(
+            lambda layers: self._model.logits(*self._layered(ids, slots, positions, layers), None)
+        )
         draws = {}
         if self._model.group.shard.rank == 0:
             for truncates in (False, True):
                 drawing = Drawing.of(others[:5], truncates)
-                draws[truncates] = self._record(lambda drawing=drawing: drawing.draw(logits, slots, self._newest))
+                draws[truncates] = self._record(lambda _, drawing=drawing: drawing.draw(logits, slots, self._newest))
         return _Captured(tokens, places, graph, (borrowed(logits),), draws)
 
     def _capture_prompts(self, tokens: int) -> _Captured:
@@ -123,24 +125,25 @@ class StepGraphs:
         places.fill([nothing, nothing, nothing, *self._attention.arrays(plan, tokens)])
         self._attention.use(others, decodes=True, prompts=True)
         self._attention.plan(plan, tokens, full=True)
-        graph, outputs = self._record(lambda: self._layered(ids, slots, positions))
+        graph, outputs = self._record(lambda layers: self._layered(ids, slots, positions, layers))
         return _Captured(tokens, places, graph, tuple(map(borrowed, outputs)), {})
 
     def _layered(
-        self, ids: torch.Tensor, slots: torch.Tensor, positions: torch.Tensor
+        self, ids: torch.Tensor, slots: torch.Tensor, positions: torch.Tensor, layers: int | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         from ..kernels.sampling import newest_ids
 
-        return self._model.layered(newest_ids(ids, slots, self._newest), positions, self._attention.forward)
+        return self._model.layered(newest_ids(ids, slots, self._newest), positions, self._attention.forward, layers)
 
     @torch.inference_mode()
-    def _record(self, work: Callable[[], _T]) -> tuple[torch.cuda.CUDAGraph, _T]:
+    def _record(self, work: Callable[[int | None], _T]) -> tuple[torch.cuda.CUDAGraph, _T]:
+        """A graph of ``work``, which takes how many layers to run."""
         with torch.cuda.stream(self._stream):  # memory is shared within a stream only
-            work()  # libraries allocate and choose kernels at the first run
+            work(1)  # libraries allocate and choose kernels at the first run, and all layers are alike
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-            result = work()
+            result = work(None)
             graph.capture_end()
         return graph, result
 

@@ -199,15 +199,20 @@ def test_stretches_cover_every_row_once_and_take_about_as_long(lengths, kv):
     nothing = lengths * 0
     found = into_stretches(lengths, nothing, nothing, kv, 64)
     assert len(found) <= most_stretches(len(lengths), kv)
-    rows, begins, ends, *_, last, part, parts = found.T
+    assert (np.diff(found[:, 2] - found[:, 1]) <= 0).all(), "the longest first"
+    rows, begins, ends, *_, last, first, parts = found.T
+    parts, part = parts % 65536, parts // 65536
+    assert sorted(first + part) == list(range(len(found)))
     for index, length in enumerate(lengths):
         mine = np.flatnonzero(rows == index)
+        mine = mine[np.argsort(part[mine])]
         assert begins[mine[0]] == 0
         assert ends[mine[-1]] == length - 1
         assert (begins[mine[1:]] == ends[mine[:-1]]).all()
         assert (last[mine] == length - 1).all()
         assert part[mine].tolist() == list(range(len(mine)))
         assert (parts[mine] == len(mine)).all()
+        assert joins(found)[index].tolist() == [first[mine[0]], len(mine)]
     fair = lengths.sum() * kv / (1024 if len(lengths) * kv < 512 else 512)
     assert (ends - begins).max() <= fair + 2 * 64
 
