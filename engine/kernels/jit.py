@@ -20,7 +20,7 @@ _TABLES = {
     "query_starts_ptr", "page_starts_ptr", "stretches_ptr", "places_ptr", "strides_ptr", "numbers_ptr", "random_ptr",
     "temperature_ptr", "top_k_ptr", "top_p_ptr", "min_p_ptr", "ids_ptr",
 }  # fmt: skip
-_COUNTS = {"parts", "count"}
+_COUNTS = {"parts", "count", "shift"}
 
 
 def jit(kernel: Callable[..., Any]) -> Any:

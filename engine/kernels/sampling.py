@@ -1,6 +1,6 @@
 # pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false
 # (a kernel's values are not what the type checker takes them for)
-"""Sampling on the device: truncation without a sort, and a draw in one pass over the logits.
+"""Sampling on the device: a draw in one pass over the logits.
 
 The draw is an exponential race: token i gets the time E_i / p_i with E_i exponential, and the first one wins, which
 happens with probability p_i. E_i is a hash of the row's key and i, so a row's token depends on nothing else.
@@ -13,84 +13,9 @@ import triton
 import triton.language as tl
 
 from .jit import jit, launch_next, overlapping, wait_for_last
+from .truncation import truncate
 
 _NONE = tl.constexpr(-float("inf"))
-
-
-@jit
-def _ordered(x):
-    """float32 to uint32 of the same order."""
-    bits = x.to(tl.int32, bitcast=True)
-    return tl.where(bits < 0, ~bits, bits | -2147483648).to(tl.uint32, bitcast=True)
-
-
-@jit
-def _truncate(
-    logits_ptr, temperature_ptr, top_k_ptr, top_p_ptr, min_p_ptr, threshold_ptr, last_tie_ptr, size, stride,
-    BLOCK: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    temperature = tl.load(temperature_ptr + row)
-    top_k = tl.load(top_k_ptr + row).to(tl.int32)
-    top_p = tl.load(top_p_ptr + row)
-    min_p = tl.load(min_p_ptr + row)
-    columns = tl.arange(0, BLOCK)
-    if (temperature == 0) | ((top_k >= size) & (top_p >= 1) & (min_p <= 0)):
-        tl.store(threshold_ptr + row, _NONE)
-        tl.store(last_tie_ptr + row, size)
-    else:
-        first = logits_ptr + row * stride
-        most = tl.full((BLOCK,), _NONE, tl.float32)
-        for start in range(0, size, BLOCK):
-            most = tl.maximum(
-                most, tl.load(first + start + columns, start + columns < size, other=_NONE).to(tl.float32)
-            )
-        highest = tl.max(most, 0)
-        mass = tl.zeros((BLOCK,), tl.float32)
-        for start in range(0, size, BLOCK):
-            x = tl.load(first + start + columns, start + columns < size, other=_NONE).to(tl.float32)
-            mass += tl.exp((x - highest) / temperature)
-        wanted = tl.where(top_p >= 1, float("inf"), top_p * tl.sum(mass, 0))
-        # The largest value at and above which there are top_k tokens, or the wanted mass; bit by bit from the top.
-        key = tl.zeros((), tl.uint32)
-        for bit in range(31, -1, -1):
-            trial = key | (tl.full((), 1, tl.uint32) << bit)
-            count = tl.zeros((BLOCK,), tl.int32)
-            mass = tl.zeros((BLOCK,), tl.float32)
-            for start in range(0, size, BLOCK):
-                x = tl.load(first + start + columns, start + columns < size, other=_NONE).to(tl.float32)
-                above = (_ordered(x) >= trial) & (start + columns < size)
-                count += above.to(tl.int32)
-                mass += tl.where(above, tl.exp((x - highest) / temperature), 0.0)
-            if (tl.sum(count, 0) >= top_k) | (tl.sum(mass, 0) >= wanted):
-                key = trial
-        count = tl.zeros((BLOCK,), tl.int32)
-        mass = tl.zeros((BLOCK,), tl.float32)
-        value = tl.full((BLOCK,), _NONE, tl.float32)
-        for start in range(0, size, BLOCK):
-            x = tl.load(first + start + columns, start + columns < size, other=_NONE).to(tl.float32)
-            above = (_ordered(x) > key) & (start + columns < size)
-            count += above.to(tl.int32)
-            mass += tl.where(above, tl.exp((x - highest) / temperature), 0.0)
-            value = tl.maximum(value, tl.where(_ordered(x) == key, x, _NONE))
-        threshold = tl.max(value, 0)  # none has the value when nothing is cut
-        each = tl.exp((threshold - highest) / temperature)
-        ties = tl.minimum(top_k - tl.sum(count, 0), size).to(tl.float32)
-        ties = tl.minimum(ties, tl.where(wanted < float("inf"), tl.ceil((wanted - tl.sum(mass, 0)) / each), size * 1.0))
-        ties = tl.maximum(ties, 1.0).to(tl.int32)
-        # Of equal tokens the first ones stay, as a stable sort has it.
-        last = size
-        seen = tl.zeros((), tl.int32)
-        for start in range(0, size, BLOCK):
-            x = tl.load(first + start + columns, start + columns < size, other=_NONE).to(tl.float32)
-            tie = (x == threshold) & (start + columns < size)
-            rank = seen + tl.cumsum(tie.to(tl.int32), 0)
-            hit = tl.min(tl.where(tie & (rank == ties), start + columns, size), 0)
-            last = tl.minimum(last, hit)
-            seen += tl.sum(tie.to(tl.int32), 0)
-        floor = tl.where(min_p > 0, highest + temperature * tl.log(min_p), _NONE)
-        tl.store(last_tie_ptr + row, tl.where(floor > threshold, size, last))
-        tl.store(threshold_ptr + row, tl.maximum(threshold, floor))
 
 
 @jit
@@ -177,13 +102,7 @@ def draw(
     """
     rows, size = logits.shape
     tokens = torch.empty(rows, dtype=torch.int64, device=logits.device)
-    threshold = torch.empty(rows, dtype=torch.float32, device=logits.device)
-    last_tie = torch.empty(rows, dtype=torch.int32, device=logits.device)
-    if truncation is not None:
-        _truncate[(rows,)](
-            logits, temperature, *truncation, threshold, last_tie, size, logits.stride(0),
-            BLOCK=min(8192, triton.next_power_of_2(size)), num_warps=16,
-        )  # fmt: skip
+    threshold, last_tie = (None, None) if truncation is None else truncate(logits, temperature, truncation)
     block = min(2048, triton.next_power_of_2(size))
     parts = min(triton.cdiv(size, block), max(1, 1024 // rows))
     share = triton.cdiv(triton.cdiv(size, parts), block) * block

@@ -17,6 +17,7 @@ from agenthost.engine.attention.paged import HostPlan
 from agenthost.engine.bench.kernels import Sizes, cases, error
 from agenthost.engine.bench.shapes import model_folder
 from agenthost.engine.kernels import paged_decode as decode_kernel
+from agenthost.engine.kernels import truncation
 from agenthost.engine.kernels.activation import silu_mul
 from agenthost.engine.kernels.merge import merge
 from agenthost.engine.kernels.norm import add_rms_norm
@@ -361,6 +362,12 @@ def test_draws_follow_the_distribution():
     assert (seen - wanted).abs().max() < 4 * (0.25 / count) ** 0.5
 
 
+def stable_sort_keeps(probabilities, top_k, top_p, min_p) -> list[int]:
+    ordered, ids = probabilities.sort(descending=True, stable=True)
+    keep = (ordered.cumsum(0) - ordered < top_p) & (ordered >= min_p * ordered[0])
+    return ids[keep & (torch.arange(len(ids), device=ids.device) < top_k)].tolist()
+
+
 @pytest.mark.parametrize(
     ("top_k", "top_p", "min_p"), [(5, 1.0, 0.0), (SIZE, 0.6, 0.0), (SIZE, 1.0, 0.2), (40, 0.9, 0.01), (1, 1.0, 0.0)]
 )
@@ -372,13 +379,40 @@ def test_truncation_keeps_what_a_stable_sort_keeps(top_k, top_p, min_p, ties):
     count = 4000 if CUDA else 6
     tokens = set(draws(logits, 0.8, count=count, truncation=(top_k, top_p, min_p)).tolist())
     probabilities = (logits.double() / 0.8).softmax(-1)
-    ordered, ids = probabilities.sort(descending=True, stable=True)
-    keep = (ordered.cumsum(0) - ordered < top_p) & (ordered >= min_p * ordered[0])
-    keep &= torch.arange(SIZE, device=DEVICE) < top_k
-    allowed = ids[keep].tolist()
+    allowed = stable_sort_keeps(probabilities, top_k, top_p, min_p)
     assert tokens <= set(allowed)
     likely = [token for token in allowed if probabilities[token] / probabilities[allowed].sum() > 14 / count]
     assert set(likely) <= tokens
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_are_truncated_each_in_its_way(monkeypatch, dtype):
+    if not CUDA:
+        monkeypatch.setattr(truncation, "_PART", 256)  # so that there are two, one of them not full
+    random = (randn(SIZE, dtype=torch.float32) * 3).to(dtype)
+    steps = (random * 2).round() / 2
+    flat = torch.zeros(SIZE, dtype=dtype, device=DEVICE)
+    flat[1::2] = -0.0
+    masked = torch.full_like(random, -torch.inf)
+    masked[[3, 60, 200, SIZE - 1]] = random[[3, 60, 200, SIZE - 1]]
+    off = SIZE, 1.0, 0.0
+    rows = [
+        (random, 0.8, *off), (random, 0.0, 3, 0.5, 0.0), (random, 0.8, 1, 1.0, 0.0), (random, 0.8, SIZE, 1e-30, 0.0),
+        (random, 1.3, SIZE, 1.0, 0.05), (-random.abs(), 0.8, 30, 1.0, 0.0), (steps, 0.8, 20, 0.9, 0.01),
+        (flat, 0.8, 5, 1.0, 0.0), (flat, 0.8, SIZE - 20, 1.0, 0.0), (flat, 1e-4, SIZE, 0.501, 0.0),
+        (masked, 0.8, 40, 1.0, 0.0), (masked, 2.0, SIZE, 0.8, 0.0),
+    ]  # fmt: skip
+    logits = torch.stack([row[0] for row in rows])
+    temperature, *parameters = torch.tensor([row[1:] for row in rows], device=DEVICE).T.contiguous()
+    thresholds, last_ties = truncation.truncate(logits, temperature, tuple(parameters))
+    tokens = torch.arange(SIZE, device=DEVICE)
+    for (x, heat, *wanted), threshold, last_tie in zip(rows, thresholds, last_ties, strict=True):
+        wrong = (x > threshold) | ((x == threshold) & (tokens <= last_tie))
+        probabilities = (x.double() / (heat or 1)).softmax(-1)
+        wrong[stable_sort_keeps(probabilities, *(wanted if heat else off))] ^= True
+        assert probabilities[wrong].sum() < 1e-5, (heat, wanted)
+    alone = truncation.truncate(logits[6:7], temperature[6:7], tuple(column[6:7] for column in parameters))
+    assert (alone[0].item(), alone[1].item()) == (thresholds[6].item(), last_ties[6].item())
 
 
 def test_the_benchmark_measures_kernels_that_agree_with_torch():
