@@ -67,8 +67,8 @@ def _count(
     """Find the next bits of the lowest number that stays, and sum over the part's tokens at and above new thresholds.
 
     The sums so far are at thresholds ``1 << shift`` apart, from ``low`` on; new ones lie between the two of these where
-    what stays begins. When all bits are found, they are that number itself and the next. Masses are
-    probabilities relative to that of the part's highest logit, its peak; totals are those of all its tokens.
+    what stays begins. When all bits are found, they are that number itself and the next. Masses are probabilities
+    relative to that of the part's highest logit, its peak; totals are those of all its tokens.
     """
     launch_next(OVERLAP)
     wait_for_last(OVERLAP)
@@ -100,6 +100,7 @@ def _count(
     threshold = _value(low + (way << tl.maximum(shift - _BITS, 0)), logits_ptr.dtype.element_ty)
     count = tl.zeros((NEW_WAYS, _LANES), tl.float32)  # exact up to 16 million
     mass = tl.zeros((NEW_WAYS, _LANES), tl.float32)
+    # A part that is all below has nothing to sum.
     steps = tl.where(peak < _value(low, logits_ptr.dtype.element_ty), 0, BLOCK // _LANES)
     for step in tl.range(0, steps, loop_unroll_factor=4):
         token = first + step * _LANES + tl.arange(0, _LANES)
