@@ -164,8 +164,7 @@ def _join(
     tl.store(out + member * DIM + dim, (mixed / total).to(out.dtype.element_ty))
 
 
-_PROGRAMS = 1024  # that a decode is cut into at most, so that every multiprocessor has several
-_ENOUGH = 512  # of them, where there are so many rows that none has to be cut
+_PROGRAMS = 512  # that a decode is cut into about, so that every multiprocessor has several
 _PART = 65536
 _JOINED = 64  # parts that a program reads at once that does nothing else
 FEW_ROWS = 32
@@ -191,8 +190,7 @@ def into_stretches(lengths: np.ndarray, starts: np.ndarray, slots: np.ndarray, k
     behind them stand for nothing.
     """
     blocks = np.maximum(-(-(lengths - 1) // block), 1)
-    programs = _PROGRAMS if len(lengths) * kv_heads < _ENOUGH else _ENOUGH
-    most = -(-blocks.sum() * kv_heads // programs)
+    most = -(-blocks.sum() * kv_heads // _PROGRAMS)
     parts = -(-blocks // most)
     share = -(-blocks // parts)
     parts = -(-blocks // share)
