@@ -40,8 +40,13 @@ class FlashInferAttention(PagedAttention):
         self._copied = torch.cuda.Event()
         self._cut: Cut | None = None  # of the step that is being prepared
         self._copies = 0  # queries of its segments
+        self._skipped = 0  # queries in front, which fa2 must not see
         self._build.wait(_LOADED)
         self._serving = self._build.done
+
+    @property
+    def captures_prompts(self) -> bool:
+        return not self._serving or self._processors > 0  # fa2's kernels depend on how a step is planned
 
     # -- the module -----------------------------------------------------------------------------------------------
 
@@ -90,7 +95,8 @@ class FlashInferAttention(PagedAttention):
             queries = np.array([self._copies] if full else [], np.int64)
             one = np.ones_like(queries)
             self._plan(segments, queries, one, one, pages, 0, begin, causal=False)
-        self._plan(own, counts, held, lengths, pages, plan.decodes, begin, causal=True)
+        self._skipped = 0 if self._processors else plan.decodes
+        self._plan(own, counts, held, lengths, pages, plan.decodes - self._skipped, begin, causal=True)
         self._copied.record()
 
     def _plan(
@@ -154,7 +160,7 @@ class FlashInferAttention(PagedAttention):
         cache = keys, values
         if not self._chunks:  # nothing is cut
             q = self._store_chunks(heads, keys, values)
-            own.wrapper.run(q, cache, out=out.view(q.shape))
+            own.wrapper.run(q[self._skipped :], cache, out=out.view(q.shape)[self._skipped :])
             return
         from ..kernels.merge import merge
         from ..kernels.rotate_store import Copies

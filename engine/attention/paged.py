@@ -102,6 +102,11 @@ class PagedAttention(AttentionBackend):
         self._pages = self._slots = torch.empty(0, dtype=torch.int32)
         self._chunks: list[torch.Tensor] | None = None  # what the prefill rows need besides
 
+    @property
+    def captures_prompts(self) -> bool:
+        """Whether steps with prompts can be captured as graphs, and not only decodes."""
+        return True
+
     # -- a step's indices -----------------------------------------------------------------------------------------
 
     def prepare(self, layout: StepLayout) -> None:

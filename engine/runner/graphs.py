@@ -79,8 +79,10 @@ class StepGraphs:
         captured: Callable[[], None],
     ) -> None:
         self._model, self._attention, self._sampler, self._newest = model, attention, sampler, newest
+        if not attention.captures_prompts:
+            prompts = []
         self._sizes = {False: decodes, True: prompts}
-        most = max(sum(self._places(decodes[-1], prompts=False)), sum(self._places(prompts[-1], prompts=True)))
+        most = max(sum(self._places(sizes[-1], prompts)) for prompts, sizes in self._sizes.items() if sizes)
         self._buffer = torch.zeros(most, dtype=torch.int32, device=newest.device)
         self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
         self._captured: dict[tuple[bool, int], _Captured] = {}
@@ -152,7 +154,8 @@ class StepGraphs:
     def fits(self, step: Step) -> bool:
         """Whether there is a graph for this step."""
         prompts = int((step.layout.counts > 1).sum())
-        return prompts <= MOST_PROMPTS and len(step.ids) <= self._sizes[prompts > 0][-1]
+        sizes = self._sizes[prompts > 0]
+        return prompts <= MOST_PROMPTS and bool(sizes) and len(step.ids) <= sizes[-1]
 
     def run(self, step: Step) -> Launched:
         """Start a step that fits. What it gives is valid until the next one."""
