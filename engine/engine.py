@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .attention.base import AttentionBackend
 from .cache.kv import KVCache
 from .config import EngineConfig
 from .device import multiply_rate
@@ -30,7 +29,6 @@ class Engine:
 
     scheduler: Scheduler
     runner: ModelRunner
-    attention: AttentionBackend
     grammars: GrammarService
     helpers: Helpers
     info: EngineInfo
@@ -105,7 +103,7 @@ def _assemble(
         attention=loaded.attention.name,
         tensor_parallel_size=config.tensor_parallel_size,
     )
-    return Engine(scheduler, loaded.runner, loaded.attention, grammars, helpers, info)
+    return Engine(scheduler, loaded.runner, grammars, helpers, info)
 
 
 def _budget(config: EngineConfig, loaded: Loaded, interactive: bool) -> Budget:

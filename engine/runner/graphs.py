@@ -140,6 +140,7 @@ class StepGraphs:
     @torch.inference_mode()
     def _record(self, work: Callable[[int | None], _T]) -> tuple[torch.cuda.CUDAGraph, _T]:
         """A graph of ``work``, which takes how many layers to run."""
+        self._stream.wait_stream(torch.cuda.current_stream())  # where its inputs come from
         with torch.cuda.stream(self._stream):  # memory is shared within a stream only
             work(1)  # libraries allocate and choose kernels at the first run, and all layers are alike
             torch.cuda.synchronize()

@@ -50,7 +50,8 @@ class ModelRunner:
             if progress is not None:
                 progress("graphs", next(done), total)
 
-        self._graphs, self._sizes = None, (decodes, prompts)  # the old ones' memory first
+        torch.cuda.synchronize()  # a step may be under way that reads what the old ones hold
+        self._graphs, self._sizes = None, (decodes, prompts)
         self._graphs = StepGraphs(
             self._model, self._attention, self.sampler, self._newest, decodes, prompts, captured
         )  # fmt: skip
