@@ -33,7 +33,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         prefix_cache: reuse KV of equal prefixes.
         kv_dtype: ``auto`` is the model's; ``fp8`` (e4m3) halves the cache on CUDA at some loss of precision.
         attention: ``auto``, or one of torch, triton and flashinfer.
-        cuda_graphs: decode by captured graphs, on CUDA.
+        cuda_graphs: launch steps as captured graphs, on CUDA.
         overlap: one step in flight while the host works on the last one; None means on for CUDA, off for CPU.
         threads: CPU threads of the model; None means all cores.
         tensor_parallel_size: ranks that the model is divided among, each with a CUDA device or a process on the CPU.

@@ -48,10 +48,11 @@ class Places:
     def fill(self, arrays: Sequence[np.ndarray]) -> None:
         """One asynchronous copy. What an array leaves of its place becomes 0, except behind the last one."""
         used = sum(self._sizes[:-1]) + arrays[-1].size
-        host = torch.empty(used, dtype=torch.int32, pin_memory=True)
+        host = torch.empty(used, dtype=torch.int32, pin_memory=self._buffer.is_cuda)
         flat, start = host.numpy(), 0
         for array, size in zip(arrays, self._sizes, strict=True):
             end = start + array.size
+            assert array.size <= size, "an array is longer than its place"
             flat[start:end] = array.reshape(-1)
             start += size
             flat[end:start] = 0

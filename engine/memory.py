@@ -18,7 +18,7 @@ from .scheduler.budget import LARGEST_STEP
 # touched at start-up, so that memory does not grow while serving.
 _CPU_BYTES = 512 * 2**20
 _CPU_LIMIT = 4 * 2**30
-# What stays free on CUDA beside the cache. Measured: libraries and their workspaces, and what a captured graph takes.
+# What stays free on CUDA beside the cache. Measured: libraries and their workspaces, and a layer of a captured step.
 _CUDA_LIBRARIES = 2**30
 _CUDA_GRAPH = 2**19
 _LOGIT = 16  # bytes, with copies in fp32

@@ -16,7 +16,7 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 # 1 or multiples of 16. These lie anywhere in a step's one upload, or follow its size, and no step shall wait for a
 # compiler.
 _TABLES = {
-    "slots_ptr", "positions_ptr", "starts_ptr", "pages_ptr", "lengths_ptr", "block_rows_ptr", "block_starts_ptr",
+    "slots_ptr", "positions_ptr", "pages_ptr", "lengths_ptr", "block_rows_ptr", "block_starts_ptr",
     "query_starts_ptr", "page_starts_ptr", "stretches_ptr", "places_ptr", "strides_ptr", "numbers_ptr", "random_ptr",
     "temperature_ptr", "top_k_ptr", "top_p_ptr", "min_p_ptr", "ids_ptr",
 }  # fmt: skip

@@ -4,8 +4,8 @@
 
 Split along the sequence (Flash-Decoding). The loads of keys and values are all that counts: every program streams a
 stretch of one sequence's pages for one key/value head and serves that head's whole group of queries from it. The newest
-token's key and value never leave the registers of the program that has the last stretch, except for the cache. Of the
-programs that share a row, the one that ends last joins what all found.
+token's key and value never leave the registers of the program that has the last stretch, except for the cache. What the
+programs that share a row found is joined by the one that ends last or, for few rows, by a second kernel.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Steps as CUDA graphs: a whole one is a single launch, for a range of sizes.
 
-A graph reads its inputs in fixed places, which one copy fills. A step is padded to the next captured number of tokens,
-with rows that read and write page 0 and the spare slot or whose results nobody reads. Decodes end with logits, and with
-a second graph that draws from them; steps with prompts end with the last layer, since few of their tokens are wanted.
+A graph reads its inputs in fixed places, which one copy fills. A step is padded to the next captured number of tokens
+with some that write to page 0 and the spare slot, and whose results nobody reads. Decodes end with logits, and with a
+second graph that draws from them; steps with prompts end with the last layer, since few of their tokens are wanted.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ class StepGraphs:
         captured: Callable[[], None],
     ) -> None:
         self._model, self._attention, self._sampler, self._newest = model, attention, sampler, newest
-        if not attention.captures_prompts:
-            prompts = []
+        self._spare = len(newest) - 1
         self._sizes = {False: decodes, True: prompts}
         most = max(sum(self._places(sizes[-1], prompts)) for prompts, sizes in self._sizes.items() if sizes)
         self._buffer = torch.zeros(most, dtype=torch.int32, device=newest.device)
@@ -105,9 +104,9 @@ class StepGraphs:
     def _capture_decodes(self, tokens: int) -> _Captured:
         places = Places(self._places(tokens, prompts=False), self._buffer)
         ids, slots, positions, *others = places.tensors
-        nothing = np.zeros(tokens, np.int64)
+        nothing, spare = np.zeros(tokens, np.int64), np.full(tokens, self._spare)
         plan = HostPlan.of(StepLayout(nothing, nothing + 1, nothing[:, None]), self._attention.page_size)
-        places.fill([nothing, nothing, nothing, *[nothing] * 5, *self._attention.arrays(plan)])
+        places.fill([nothing, spare, nothing, *[nothing] * 5, *self._attention.arrays(plan)])
         self._attention.use(others[5:], decodes=True, prompts=False)
         graph, logits = self._record(
             lambda layers: self._model.logits(*self._layered(ids, slots, positions, layers), None)
@@ -122,9 +121,10 @@ class StepGraphs:
     def _capture_prompts(self, tokens: int) -> _Captured:
         places = Places(self._places(tokens, prompts=True), self._buffer)
         ids, slots, positions, *others = places.tensors
-        nothing, pages = np.zeros(1, np.int64), np.zeros((1, tokens), np.int64)
+        nothing, spare = np.zeros(1, np.int64), np.full(tokens, self._spare)
+        pages = np.zeros((1, -(-tokens // self._attention.page_size)), np.int64)
         plan = HostPlan.of(StepLayout(nothing, nothing + tokens, pages), self._attention.page_size)
-        places.fill([nothing, nothing, nothing, *self._attention.arrays(plan, tokens)])
+        places.fill([nothing, spare, nothing, *self._attention.arrays(plan, tokens)])
         self._attention.use(others, decodes=True, prompts=True)
         self._attention.plan(plan, tokens, full=True)
         graph, outputs = self._record(lambda layers: self._layered(ids, slots, positions, layers))
@@ -142,12 +142,14 @@ class StepGraphs:
         """A graph of ``work``, which takes how many layers to run."""
         self._stream.wait_stream(torch.cuda.current_stream())  # where its inputs come from
         with torch.cuda.stream(self._stream):  # memory is shared within a stream only
-            work(1)  # libraries allocate and choose kernels at the first run, and all layers are alike
+            work(2)  # libraries allocate and choose kernels at the first run; later layers are like the second
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-            result = work(None)
-            graph.capture_end()
+            try:
+                result = work(None)
+            finally:
+                graph.capture_end()
         return graph, result
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -164,8 +166,8 @@ class StepGraphs:
         plan = HostPlan.of(layout, attention.page_size)
         prompts, sizes = len(plan.counts) > 0, self._sizes[len(plan.counts) > 0]
         captured = self._captured[prompts, sizes[bisect_left(sizes, len(step.ids))]]
-        tokens, spare = captured.tokens, len(self._newest) - 1
-        slots = np.pad(step.slots[layout.rows], (0, tokens - len(step.ids)), constant_values=spare)
+        tokens = captured.tokens
+        slots = np.pad(step.slots[layout.rows], (0, tokens - len(step.ids)), constant_values=self._spare)
         arrays = [step.ids, slots, layout.positions]
         if not prompts:
             arrays += [*self._sampler.drawing(step.slots, layout.depths + 1), *attention.arrays(plan)]

@@ -7,6 +7,7 @@ is launched (forward, then sample) and collected later; on CPU everything is alr
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -19,10 +20,12 @@ from ..device import upload
 from ..models.decoder import Decoder
 from ..progress import Progress
 from ..request import SamplingParams
-from ..sampling.sampler import Sampler, SamplingRows
+from ..sampling.sampler import Draw, Sampled, Sampler, SamplingRows
 from .graphs import StepGraphs
 from .step import ON_DEVICE, Collected, Launched, Step
 from .threads import StepThreads
+
+log = logging.getLogger(__name__)
 
 _SAMPLINGS = (SamplingParams(temperature=0), SamplingParams(), SamplingParams(top_p=0.9, logprobs=1))
 
@@ -42,18 +45,23 @@ class ModelRunner:
         self._newest = torch.zeros(slots + 1, dtype=torch.int64, device=device)  # the last one is the padding's
 
     def capture(self, decodes: Sequence[int], prompts: Sequence[int], progress: Progress | None = None) -> None:
-        """Capture steps of these numbers of tokens as CUDA graphs: those that only decode, and others."""
-        assert isinstance(self._attention, PagedAttention)
+        """Capture steps of these numbers of tokens as CUDA graphs: decodes, and others as far as they fit."""
+        attention = self._attention
+        assert isinstance(attention, PagedAttention)
+        self._sizes = decodes, prompts
+        most = attention.max_pages * attention.page_size if self.group.least(int(attention.captures_prompts)) else 0
+        prompts = [tokens for tokens in prompts if tokens <= most]
         done, total = itertools.count(1), len(decodes) + len(prompts)
 
         def captured() -> None:
             if progress is not None:
                 progress("graphs", next(done), total)
 
-        torch.cuda.synchronize()  # a step may be under way that reads what the old ones hold
-        self._graphs, self._sizes = None, (decodes, prompts)
+        torch.cuda.synchronize()  # a step may be under way that reads what old graphs hold
+        self._graphs = None
+        torch.cuda.empty_cache()
         self._graphs = StepGraphs(
-            self._model, self._attention, self.sampler, self._newest, decodes, prompts, captured
+            self._model, attention, self.sampler, self._newest, decodes, prompts, captured
         )  # fmt: skip
 
     def settle(self) -> None:
@@ -62,13 +70,19 @@ class ModelRunner:
         self._renew()
 
     def _renew(self) -> None:
-        if self._attention.renew() and self._sizes is not None:
+        if not self._attention.renew() or self._sizes is None:
+            return
+        try:
             self.capture(*self._sizes)
+        except torch.OutOfMemoryError:
+            log.warning("steps are launched without CUDA graphs from now on: there is no memory to capture them again.")
 
     def warm_up(self, progress: Progress | None = None) -> None:
         """Run steps of every kind once, on the page that is nobody's: no request shall wait for a compiler."""
         slots = len(self._newest) - 1
-        shapes = [[1] * decodes + [tokens] * bool(tokens) for decodes in (0, 1, 3, 16) for tokens in (0, 40, 1024)][1:]
+        shapes = [
+            [1] * min(decodes, slots) + [tokens] * bool(tokens) for decodes in (0, 1, 3, 16) for tokens in (0, 40, 1024)
+        ][1:]
         for done, counts in enumerate(shapes, 1):
             rows = np.minimum(np.arange(len(counts)), slots - 1)
             lengths = np.array(counts)
@@ -118,23 +132,22 @@ class ModelRunner:
     @torch.inference_mode()
     def sample(self, launched: Launched, allowed: torch.Tensor | None = None) -> None:
         """Choose the tokens of the sampling rows. ``allowed``: (rows, words) int32 grammar bitmask, or None."""
-        step, logits = launched.step, launched.logits
-        launched.logits = None
+        step, logits, draw = launched.step, launched.logits, launched.draw
+        launched.logits = launched.draw = None  # what is captured must not outlive close()
         if logits is None or not len(step.sampling):
             return
         if self.group.shard.rank == 0:
-            self._sample(launched, logits, allowed)
+            launched.sampled = self._sample(step, logits, allowed, draw)
+            if self._device.type == "cuda":
+                launched.done = torch.cuda.Event()
+                launched.done.record()
         self.group.share(self._newest)
 
-    def _sample(self, launched: Launched, logits: torch.Tensor, allowed: torch.Tensor | None) -> None:
-        step = launched.step
+    def _sample(self, step: Step, logits: torch.Tensor, allowed: torch.Tensor | None, draw: Draw | None) -> Sampled:
         slots = step.slots[step.sampling]
         positions = (step.layout.depths + step.layout.counts)[step.sampling]
         rows = SamplingRows(slots, positions, step.produced, allowed)
-        launched.sampled = self.sampler.sample(logits, rows, self._newest, launched.draw)
-        if self._device.type == "cuda":
-            launched.done = torch.cuda.Event()
-            launched.done.record()
+        return self.sampler.sample(logits, rows, self._newest, draw)
 
     def collect(self, launched: Launched) -> Collected:
         """Wait for a step's tokens."""

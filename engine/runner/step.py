@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from ..attention.base import StepLayout
 from ..cache.kv import Copy
 from ..request import TokenLogprob
-from ..sampling.sampler import Sampled
+from ..sampling.sampler import Draw, Sampled
 
 ON_DEVICE = -1  # stands for a token id that only the device knows
 
@@ -49,7 +48,7 @@ class Launched:
 
     step: Step
     logits: torch.Tensor | None = None
-    draw: Callable[[bool], torch.Tensor] | None = None
+    draw: Draw | None = None
     sampled: Sampled | None = None
     done: torch.cuda.Event | None = None
 

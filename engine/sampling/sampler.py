@@ -99,6 +99,10 @@ class Sampled:
     logprobs: Logprobs | None = None
 
 
+Draw = Callable[[bool], torch.Tensor]
+"""Draws from logits as they are, which it knows; whether a row truncates is its argument. Returns (rows,) int64."""
+
+
 class Sampler:
     """Sampling state of all slots.
 
@@ -180,11 +184,11 @@ class Sampler:
         logits: torch.Tensor,
         rows: SamplingRows,
         newest: torch.Tensor,
-        draw: Callable[[bool], torch.Tensor] | None = None,
+        draw: Draw | None = None,
     ) -> Sampled:
         """One token for each row of ``logits`` (rows, vocabulary), written to ``newest`` at the row's slot too.
 
-        draw: does so for logits that nothing changes; whether a row truncates is its argument.
+        draw: does the same for logits that nothing changes.
         """
         needs = self._needs[rows.slots]
         union = int(np.bitwise_or.reduce(needs))

@@ -1,0 +1,165 @@
+"""Steps as CUDA graphs against the same steps launched one operator after another.
+
+Without a GPU nothing can be captured: there a graph stands for the function that it would have recorded, called again
+on the same places (a mock). What it tests is all around the capture: places, padding, what a step leaves in them.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton has no wheels for this platform")
+
+from agenthost.engine.attention.base import StepLayout
+from agenthost.engine.attention.paged import PagedAttention
+from agenthost.engine.kernels import paged_decode
+from agenthost.engine.models.config import ModelConfig
+from agenthost.engine.models.decoder import Decoder
+from agenthost.engine.parallel.group import ALONE
+from agenthost.engine.request import SamplingParams
+from agenthost.engine.runner import graphs
+from agenthost.engine.runner.graphs import StepGraphs
+from agenthost.engine.runner.step import ON_DEVICE, Step
+from agenthost.engine.sampling.sampler import Sampler
+
+CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+DTYPE = torch.bfloat16 if CUDA else torch.float32
+PAGE, SLOTS, PAGES = 16, 5, 60
+CONFIG = ModelConfig.parse(
+    {
+        "architectures": ["Qwen3ForCausalLM"], "vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "intermediate_size": 48,
+    }
+)  # fmt: skip
+
+
+class Recorded:
+    """A graph of nothing but the function."""
+
+    def __init__(self, work, outputs) -> None:
+        self._work, self._outputs = work, outputs
+
+    def replay(self) -> None:
+        with torch.inference_mode():
+            for output, new in zip(self._outputs, _tensors(self._work(None)), strict=True):
+                output.copy_(new)
+
+
+def _tensors(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+class FunctionGraphs(StepGraphs):
+    """Graphs where there is no CUDA."""
+
+    @torch.inference_mode()
+    def _record(self, work):
+        work(2)
+        result = work(None)
+        attention, used = self._attention, dict(vars(self._attention))
+
+        def again(layers):
+            now = dict(vars(attention))
+            vars(attention).update(used)  # what a graph reads it has read since it was captured
+            try:
+                return work(layers)
+            finally:
+                vars(attention).update(now)
+
+        return Recorded(again, _tensors(result)), result
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """A decoder, its attention, and graphs over both."""
+    torch.manual_seed(0)
+    decoder = Decoder(CONFIG, ALONE, 400, DTYPE, DEVICE).to(DEVICE, DTYPE)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    group = CONFIG.kv_groups[0]
+    monkeypatch.setattr(paged_decode, "_PROGRAMS", 4)  # so that rows of all lengths here are cut, or not
+    attention = PagedAttention(
+        group, CONFIG.num_heads, PAGES, PAGE, DTYPE, DTYPE, DEVICE, max_rows=SLOTS, max_pages=SLOTS * 20
+    )
+    attention.cache.normal_()
+    sampler = Sampler(SLOTS, CONFIG.vocab_size, DEVICE)
+    newest = torch.full((SLOTS + 1,), 7, dtype=torch.int64, device=DEVICE)
+    kind = StepGraphs
+    if not CUDA:
+        kind = FunctionGraphs
+        monkeypatch.setattr(graphs, "borrowed", lambda tensor: tensor)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
+    with torch.inference_mode():
+        captured = kind(decoder, attention, sampler, newest, [1, 3, 4], [16, 64], lambda: None)
+    return decoder, attention, sampler, newest, captured
+
+
+def step_of(rows, tables, sampling=None) -> Step:
+    """Rows of (slot, depth, tokens or None for the newest); all sample where nothing else is said."""
+    slots, depths = (np.array([row[index] for row in rows]) for index in (0, 1))
+    counts = np.array([1 if row[2] is None else len(row[2]) for row in rows])
+    ids = [id for row in rows for id in (row[2] if row[2] is not None else [ON_DEVICE])]
+    sampling = np.arange(len(rows)) if sampling is None else np.array(sampling, np.int64)
+    layout = StepLayout(depths, counts, tables[slots, : -(-(depths + counts).max() // PAGE)])
+    return Step(slots, layout, np.array(ids), sampling, np.zeros(len(sampling), np.int64))
+
+
+def launched_one_by_one(step: Step, decoder, attention, newest) -> torch.Tensor:
+    ids = torch.tensor(step.ids, device=DEVICE)
+    layout = step.layout
+    known = torch.where(ids < 0, newest[torch.from_numpy(step.slots[layout.rows]).to(DEVICE)], ids).int()
+    attention.prepare(layout)
+    wanted = torch.from_numpy(np.cumsum(layout.counts)[step.sampling] - 1).to(DEVICE)
+    return decoder(known, torch.from_numpy(layout.positions).to(DEVICE), wanted, attention.forward)
+
+
+@torch.inference_mode()
+def test_captured_steps_are_the_steps(parts):
+    decoder, attention, sampler, newest, captured = parts
+    assert newest[:SLOTS].tolist() == [7] * SLOTS, "capturing draws for nobody"
+    draw = random.Random(0)
+    tables = np.array(draw.sample(range(1, PAGES + 1), SLOTS * 12)).reshape(SLOTS, 12).astype(np.int32)
+    prompt = [draw.randrange(97) for _ in range(150)]
+    for slot in range(SLOTS):
+        params = SamplingParams(temperature=0.0 if slot % 2 else 1.0, top_p=0.8 if slot == 2 else 1.0)
+        sampler.admit(slot, params, slot, [], [1], 1)
+    steps = [
+        step_of([(3, 0, prompt[:20])], tables, []),
+        step_of([(0, 0, prompt[:9]), (3, 20, prompt[20:60])], tables),
+        step_of([(3, 60, None), (0, 9, None), (2, 0, prompt[:1]), (4, 0, prompt[:33])], tables, [0, 1, 3]),
+        step_of([(3, 61, None), (4, 33, None), (0, 10, None), (2, 1, prompt[1:2])], tables, [0, 1, 2]),
+        step_of([(3, 62, None)], tables),
+    ]
+    assert not captured.fits(step_of([(0, 100, [1] * 65)], tables))
+    assert not captured.fits(step_of([(slot % 5, 3, [1, 2]) for slot in range(graphs.MOST_PROMPTS + 1)], tables))
+    for step in steps:
+        assert captured.fits(step)
+        before = attention.cache.clone()
+        wanted = launched_one_by_one(step, decoder, attention, newest) if len(step.sampling) else None
+        after = attention.cache.clone()
+        if wanted is not None:
+            attention.cache.copy_(before)
+        launched = captured.run(step)
+        if wanted is None:
+            assert launched.logits is None
+            continue
+        assert launched.logits is not None
+        torch.testing.assert_close(launched.logits.float(), wanted.float(), rtol=2e-2, atol=5e-2 if CUDA else 1e-3)
+        torch.testing.assert_close(attention.cache[:, :, 1:], after[:, :, 1:], rtol=2e-2, atol=5e-2 if CUDA else 1e-3)
+        slots = step.slots[step.sampling]
+        others = newest.clone()
+        if launched.draw is not None:
+            tokens = launched.draw(bool((slots == 2).any()))
+            assert tokens.tolist() == newest[torch.from_numpy(slots).to(DEVICE)].tolist()
+            greedy = launched.logits.argmax(-1)
+            assert all(token == best for token, best, slot in zip(tokens, greedy, slots, strict=True) if slot % 2)
+        else:
+            newest[torch.from_numpy(slots).to(DEVICE)] = launched.logits.argmax(-1)
+        others[torch.from_numpy(slots).to(DEVICE)] = newest[torch.from_numpy(slots).to(DEVICE)]
+        assert newest[:SLOTS].tolist() == others[:SLOTS].tolist(), "nobody else's newest token changes"
