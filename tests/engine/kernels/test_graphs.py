@@ -58,7 +58,7 @@ class FunctionGraphs(StepGraphs):
     """Graphs where there is no CUDA."""
 
     @torch.inference_mode()
-    def _record(self, work):
+    def _record(self, work):  # pyright: ignore[reportIncompatibleMethodOverride] (a mock)
         work(2)
         result = work(None)
         attention, used = self._attention, dict(vars(self._attention))
