@@ -180,4 +180,4 @@ async def test_two_hundred_calls_at_once_are_all_answered_and_leave_nothing_open
     assert not any(result.is_error for result in results[0::8] + results[5::8])
     assert (session.workspace / "f").read_text() == "text\n" + "more\n" * 25
     assert sorted(os.listdir(session.workspace)) == ["f", "g"]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # an earlier test may leave some to the collector
