@@ -117,7 +117,7 @@ class PagedAttention(AttentionBackend):
 
     def arrays(self, plan: HostPlan, tokens: int | None = None) -> list[np.ndarray]:
         """A step's indices, as :meth:`use` takes them. tokens: of a captured step with prompts, which this one fits."""
-        from ..kernels.paged_decode import FEW_ROWS, into_stretches, joins
+        from ..kernels.paged_decode import FEW_ROWS, into_joins, into_stretches
 
         decodes, pages = plan.decodes, plan.pages[: plan.starts[plan.decodes]]
         stretches = np.zeros((0, 8), np.int64)
@@ -127,7 +127,7 @@ class PagedAttention(AttentionBackend):
         if len(plan.counts) or tokens is not None:
             *chunks, more = self._chunk_arrays(plan, tokens)
             return [stretches, plan.slots, *chunks, np.concatenate((pages, more))]
-        return [stretches, joins(stretches), pages] if decodes <= FEW_ROWS else [stretches, pages]
+        return [stretches, into_joins(stretches), pages] if decodes <= FEW_ROWS else [stretches, pages]
 
     def places(self, tokens: int, prompts: bool) -> list[int]:
         """How many numbers each of :meth:`arrays` has at most: of ``tokens`` decodes, or of so many tokens of any."""

@@ -204,7 +204,7 @@ def into_stretches(lengths: np.ndarray, starts: np.ndarray, slots: np.ndarray, k
     return np.stack(columns, 1)[np.argsort(begin - end, kind="stable")]
 
 
-def joins(stretches: np.ndarray) -> np.ndarray:
+def into_joins(stretches: np.ndarray) -> np.ndarray:
     """Where the parts of each row are among all :func:`into_stretches`: (rows, 2), the first and how many."""
     firsts = stretches[stretches[:, 7] < _PART]
     return np.stack((firsts[:, 6], firsts[:, 7]), 1)[np.argsort(firsts[:, 0])]
@@ -244,7 +244,7 @@ def paged_decode(
         stretches: (stretches, 8) int32, see :func:`into_stretches`. Fastest when the longest rows come first.
         pages: int32, the rows' pages.
         out: (rows, heads * head_dim).
-        joins: (rows, 2) int32, see :func:`joins`, to join them by a kernel of its own.
+        joins: (rows, 2) int32, see :func:`into_joins`, to join them by a kernel of its own.
     """
     _, all_heads, dim = heads.shape
     _, kv, page, _ = keys.shape
