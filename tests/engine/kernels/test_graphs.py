@@ -26,9 +26,8 @@ from agenthost.engine.runner.graphs import StepGraphs
 from agenthost.engine.runner.step import ON_DEVICE, Step
 from agenthost.engine.sampling.sampler import Sampler
 
-CUDA = torch.cuda.is_available()
-DEVICE = torch.device("cuda" if CUDA else "cpu")
-DTYPE = torch.bfloat16 if CUDA else torch.float32
+from .device import CUDA, DEVICE, DTYPE
+
 PAGE, SLOTS, PAGES = 16, 5, 60
 CONFIG = ModelConfig.parse(
     {
