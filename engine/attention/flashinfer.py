@@ -34,9 +34,8 @@ class FlashInferAttention(PagedAttention):
         self._processors = (
             torch.cuda.get_device_properties(self._device).multi_processor_count if prefill == "fa3" else 0
         )
-        # For the rows' own tokens and, if they are cut, for the segments in front of them.
-        self._eager = self._running = self._part(), self._part()
-        self._fixed: tuple[_Part, _Part] | None = None
+        self._eager = self._running = self._parts()
+        self._fixed: tuple[_Part, _Part] | None = None  # for graphs
         self._copied = torch.cuda.Event()
         self._cut: Cut | None = None  # of the step that is being prepared
         self._copies = 0  # queries of its segments
@@ -65,33 +64,37 @@ class FlashInferAttention(PagedAttention):
         self._cut, first = None, plan.decodes
         if self._processors and len(plan.counts):
             self._cut = cut(plan, self.page_size, self.num_heads, self._processors)
-        if tokens is not None and self._processors:
+        if tokens is not None:
             self._copies = most_copies(tokens, self.num_heads, self._processors)
         elif self._cut is not None:
             self._copies = int(self._cut.counts.sum())
         if self._cut is None:
-            nothing = [np.zeros(0, np.int64)] * (len(self._chunk_places(tokens)) if tokens is not None else 0)
-            return [*nothing, plan.pages[plan.starts[first] :]]
+            nothing = [np.zeros(0, np.int64)] * 3
+            return [*(nothing if tokens is not None else []), plan.pages[plan.starts[first] :]]
         places = (np.pad(array, (first, 0)) for array in (self._cut.places, self._cut.strides, self._cut.numbers))
         return [*places, np.concatenate((self._cut.pages, self._cut.own_pages))]
 
     def _chunk_places(self, tokens: int) -> list[int]:
         if not self._serving:
             return super()._chunk_places(tokens)
-        return [tokens] * 3 if self._processors else []
+        return [tokens] * 3
 
     def plan(self, plan: HostPlan, tokens: int | None = None, *, full: bool = False) -> None:
         if not self._serving or (tokens is None and not len(plan.counts)):
             return
         self._copied.synchronize()  # what the last plan's copy read is overwritten now
-        own, segments = self._running = self._eager if tokens is None else self._captured()
+        if tokens is None:
+            self._running = self._eager
+        else:
+            self._fixed = self._running = self._fixed or self._parts(MOST_PROMPTS)
+        own, segments = self._running
         cut, counts, lengths = self._cut, plan.counts, plan.lengths[plan.decodes :]
         begin, held = int(plan.starts[plan.decodes]), np.diff(plan.starts[plan.decodes :])
         pages = self._pages[: plan.starts[-1]]
         if cut is not None:
             self._plan(segments, cut.counts, cut.held, cut.held * self.page_size, pages, 0, begin, causal=False)
             begin, held, lengths = begin + len(cut.pages), cut.own_held, cut.own_lengths
-        elif tokens is not None and segments.wrapper is not None:
+        elif tokens is not None:
             queries = np.array([self._copies] if full else [], np.int64)
             one = np.ones_like(queries)
             self._plan(segments, queries, one, one, pages, 0, begin, causal=False)
@@ -127,14 +130,14 @@ class FlashInferAttention(PagedAttention):
             max_token_per_sequence=int(counts.max(initial=0)),  # else it is found slowly
         )
 
-    def _captured(self) -> tuple[_Part, _Part]:
-        if self._fixed is None:
-            segments = most_segments(MOST_PROMPTS, self.num_heads, self._processors) if self._processors else 0
-            self._fixed = self._part(MOST_PROMPTS), self._part(segments) if segments else _Part()
-        return self._fixed
+    def _parts(self, rows: int = 0) -> tuple[_Part, _Part]:
+        """For the rows' own tokens and, if they are cut, for the segments in front; in graphs for ``rows`` rows."""
+        if not self._processors:
+            return self._part(rows), _Part()
+        return self._part(rows), self._part(rows and most_segments(rows, self.num_heads, self._processors))
 
     def _part(self, rows: int = 0) -> _Part:
-        """FlashInfer's part of a step; for graphs of ``rows`` rows, if any."""
+        """FlashInfer's part of a step; in graphs for ``rows`` rows."""
         from flashinfer.prefill import (  # pyright: ignore[reportMissingImports] (an extra)
             BatchPrefillWithPagedKVCacheWrapper,
         )

@@ -98,23 +98,24 @@ class StepGraphs:
 
     def _places(self, tokens: int, prompts: bool) -> list[int]:
         """How many numbers each of a step's arrays has at most."""
-        drawing = [] if prompts else [2 * tokens, *[tokens] * 4]
+        drawing = [] if prompts else [tokens * width for width in Drawing.WIDTHS]
         return [tokens, tokens, tokens, *drawing, *self._attention.places(tokens, prompts)]
 
     def _capture_decodes(self, tokens: int) -> _Captured:
         places = Places(self._places(tokens, prompts=False), self._buffer)
         ids, slots, positions, *others = places.tensors
+        arrays = len(Drawing.WIDTHS)
         nothing, spare = np.zeros(tokens, np.int64), np.full(tokens, self._spare)
         plan = HostPlan.of(StepLayout(nothing, nothing + 1, nothing[:, None]), self._attention.page_size)
-        places.fill([nothing, spare, nothing, *[nothing] * 5, *self._attention.arrays(plan)])
-        self._attention.use(others[5:], decodes=True, prompts=False)
+        places.fill([nothing, spare, nothing, *[nothing] * arrays, *self._attention.arrays(plan)])
+        self._attention.use(others[arrays:], decodes=True, prompts=False)
         graph, logits = self._record(
             lambda layers: self._model.logits(*self._layered(ids, slots, positions, layers), None)
         )
         draws = {}
         if self._model.group.shard.rank == 0:
             for truncates in (False, True):
-                drawing = Drawing.of(others[:5], truncates)
+                drawing = Drawing.of(others[:arrays], truncates)
                 draws[truncates] = self._record(lambda _, drawing=drawing: drawing.draw(logits, slots, self._newest))
         return _Captured(tokens, places, graph, (borrowed(logits),), draws)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -73,6 +74,9 @@ class Logprobs:
 @dataclass(frozen=True)
 class Drawing:
     """What rows are drawn with on CUDA; see :func:`kernels.sampling.draw`."""
+
+    WIDTHS: ClassVar = (2, 1, 1, 1, 1)
+    """How many numbers of a row each array of :meth:`Sampler.drawing` has."""
 
     keys: torch.Tensor
     temperature: torch.Tensor
