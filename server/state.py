@@ -8,8 +8,10 @@ import fcntl
 import logging
 import os
 import secrets
+import shutil
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,8 +54,8 @@ class State:
         url: str | None = None,
         retention_days: float = 30,
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="agenthost-state-") if folder is None else None
-        place = folder or Path(self._temporary.name if self._temporary else "")
+        self._temporary = folder is None
+        place = folder or Path(tempfile.gettempdir()) / f"agenthost-state-{secrets.token_hex(8)}"
         self._folder = place
         self._store = Store(url or f"sqlite:///{place / _DATABASE}")
         self._own_database = url is None
@@ -68,6 +70,9 @@ class State:
         self.turns = Turns(self._store)
 
     async def __aenter__(self) -> Self:
+        if self._temporary:
+            self._folder.mkdir(mode=0o700)  # fails where anything has that name
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         _prepare(self._folder, database=self._own_database)
         await self._store.__aenter__()
         await self._end_interrupted()
@@ -85,8 +90,8 @@ class State:
         self._transcript.store = None
         await self._store.__aexit__(kind, error, trace)
         os.close(self._lock)
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        if self._temporary:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     async def check_room(self, owner: str, more: int, most: int) -> None:
         """Raises :class:`OverQuota` when the owner, who may keep ``most`` bytes (0: any), would keep more."""

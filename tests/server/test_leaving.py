@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 from contextlib import asynccontextmanager
 from itertools import product
 from typing import Any
@@ -10,7 +11,9 @@ import anyio
 import pytest
 from agenthost.engine import EngineConfig
 from agenthost.server.app import create_app
+from agenthost.server.chat.transcript import Transcript
 from agenthost.server.config import ServerConfig
+from agenthost.server.state import State
 
 from .conftest import ScriptedEngine
 
@@ -84,5 +87,18 @@ def test_a_background_response_that_cannot_be_stored_leaves_no_container(model_f
             with pytest.raises(OSError, match="full"):
                 await leave(app, "/v1/responses", body, "http.disconnect")
             assert len(app.state.hands.sessions) == 0
+
+    asyncio.run(run())
+
+
+def test_a_place_for_what_is_kept_lasts_as_long_as_the_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    async def run():
+        state = State(None, transcript=Transcript())
+        assert not list(tmp_path.iterdir()), "nothing is made before it is needed"
+        async with state:
+            assert len(list(tmp_path.iterdir())) == 1
+        assert not list(tmp_path.iterdir())
 
     asyncio.run(run())
