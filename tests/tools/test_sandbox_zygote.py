@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -101,6 +102,22 @@ async def test_sessions_and_server_survive_the_death_of_the_zygote(zygote, sessi
         assert await value(new, "6 * 7") == "42"
         await new.close()
     await old.close()
+
+
+def test_one_that_still_loads_packages_ends_with_the_server(tmp_path):
+    endless = tmp_path / "endless.py"
+    endless.write_text("while True: pass")
+    interpreter = replace(own_interpreter(), packages=((str(endless), endless.name),))
+    zygote = Zygote(interpreter, Cgroups.find(), ready=2, preload=("endless",))
+    zygote.warm_up()
+    process = psutil.Process(zygote.pids()[0])
+    while len(made := process.children(recursive=True)) < 3:  # what loads, and pid 1 of those that wait
+        time.sleep(0.01)
+    zygote.close()
+    _, alive = psutil.wait_procs(made, timeout=10)
+    for process in alive:
+        process.kill()
+    assert not alive
 
 
 async def test_an_old_zygote_is_replaced_while_its_sessions_live(zygote, sessions, monkeypatch):

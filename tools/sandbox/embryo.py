@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from ..errors import SandboxUnavailable
 from .cgroups import SessionCgroup
 from .identity import Identity
-from .processes import readable
+from .processes import readable, send_signal
 from .supervised import MESSAGE
 
 
@@ -71,7 +72,7 @@ class Embryo:
             (self.program,) = fds
 
     def close(self, timeout: float = 1.0) -> None:
-        """Let them end unclaimed. Blocks for a moment, until the groups can be removed."""
+        """End them unclaimed. Blocks for a moment, until the groups can be removed."""
         with suppress(OSError, ValueError):
             while self.init < 0 or self.program < 0:  # news of them may be there unread
                 data, fds, _, _ = socket.recv_fds(self.server, MESSAGE, 1)
@@ -81,6 +82,7 @@ class Embryo:
         self.server.close()
         self.control.close()
         if self.init >= 0:
+            send_signal(self.init, signal.SIGKILL)  # it may wait for packages that are loaded for seconds
             readable(self.init, timeout)
         for fd in (self.stdout, self.stderr, self.init, self.program):
             if fd >= 0:

@@ -50,7 +50,7 @@ class _Held:
         self.waiting.clear()
         for process in (self.process, self.successor):
             if process:
-                process.close()
+                process.close(at_once=True)
         self.process = self.successor = None
 
 

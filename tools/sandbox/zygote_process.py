@@ -19,6 +19,7 @@ from .packages import Interpreter
 from .program import program
 from .spec import ENVIRONMENT
 
+_END = b"end"  # see `inside/zygote.py`
 _ENVIRONMENT = {
     **ENVIRONMENT,
     # Threads are not forked, and each costs address space.
@@ -118,8 +119,11 @@ class ZygoteProcess:
             return self._errors.read().decode(errors="replace").strip()[-300:]
         return ""
 
-    def close(self) -> None:
-        """Let it end. What it has forked lives on."""
+    def close(self, *, at_once: bool = False) -> None:
+        """Let it end. What it has forked lives on; what it was asked for comes too, unless it shall end ``at_once``."""
+        if at_once:
+            with suppress(OSError):
+                self._requests.send(_END)
         self._requests.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2)

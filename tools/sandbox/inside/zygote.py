@@ -5,8 +5,8 @@ second has the heavy packages loaded and forks the interpreter right into them (
 each session has to copy that much memory.
 
 This file is the first. It reads requests from its one socket, a JSON message and four descriptors each, until the
-server is gone. On the first descriptor the session's pid 1 answers; the zygote itself never does. It holds no secret:
-everything in its memory is in the memory of every session.
+server is gone or says that nothing more is wanted. On the first descriptor the session's pid 1 answers; the zygote
+itself never does. It holds no secret: everything in its memory is in the memory of every session.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import sys
 
@@ -23,6 +24,7 @@ from .nursery import Filters
 from .session import Session
 
 _MESSAGE = 1 << 16
+_END = b"end"  # as `zygote_process.py` says it
 
 
 def main(arguments: list[str]) -> None:
@@ -56,6 +58,9 @@ def serve(requests: socket.socket, births: socket.socket, filters: Filters, load
             continue
         message, fds, _, _ = socket.recv_fds(requests, _MESSAGE, 4)
         if not message:
+            return
+        if message == _END:
+            os.kill(loader, signal.SIGKILL)
             return
         if os.fork() == 0:
             requests.close()
