@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import anyio
 import mcp.types as types
@@ -10,7 +11,7 @@ import pytest
 from agenthost.server.mcp.server import create_server
 from agenthost.server.mcp.uris import parse, workspace_uri
 from agenthost.server.mcp.visits import Visits
-from agenthost.tools import Registry, Session, Sessions, default_tools
+from agenthost.tools import Registry, Session, Sessions, default_tools, probe
 from mcp import Client
 from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
@@ -35,9 +36,12 @@ async def own(sessions) -> Session:
     return await sessions.create()
 
 
-@pytest.fixture
-def registry() -> Registry:
-    return default_tools(files="full").registry
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    verdict = probe()
+    yield default_tools(verdict, files="full").registry
+    if verdict.backend is not None:
+        verdict.backend.close()
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def play(reference, serving, events, **options):
 
 
 @pytest.mark.parametrize("overlap", [False, True], ids=["sync", "overlap"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=EVENTS, pages=st.sampled_from([32, 40, 90]), busy=st.sampled_from([1, 7, 40]), share=st.booleans())
 def test_any_history_gives_the_models_outputs_and_loses_no_page(
     reference, serving, overlap, events, pages, busy, share

@@ -69,7 +69,7 @@ def stable_sort_keeps(probabilities, top_k, top_p, min_p) -> list[int]:
 @pytest.mark.parametrize(
     ("top_k", "top_p", "min_p"), [(5, 1.0, 0.0), (SIZE, 0.6, 0.0), (SIZE, 1.0, 0.2), (40, 0.9, 0.01), (1, 1.0, 0.0)]
 )
-@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("ties", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_truncation_keeps_what_a_stable_sort_keeps(top_k, top_p, min_p, ties):
     logits = torch.randn(SIZE, device=DEVICE) * 3
     if ties:

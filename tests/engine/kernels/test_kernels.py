@@ -144,7 +144,10 @@ def turned(qk, norm, cos, sin, at):
 
 
 @pytest.mark.parametrize("programs", [1, 12, 60])
-@pytest.mark.parametrize(("num_q", "kv", "has_norm"), [(4, 2, True), (8, 1, False), (3, 3, True), (6, 2, False)])
+@pytest.mark.parametrize(
+    ("num_q", "kv", "has_norm"),
+    [(4, 2, True), (8, 1, False), pytest.param(3, 3, True, marks=pytest.mark.slow), (6, 2, False)],
+)
 def test_paged_decode(monkeypatch, programs, num_q, kv, has_norm):
     monkeypatch.setattr(decode_kernel, "_PROGRAMS", programs)
     dim, page, lengths = 64, 16, [1, 16, 17, 500, 90, 65]
