@@ -190,6 +190,16 @@ async def test_no_way_out_but_the_policys(site, browse, resolver, isolated):
     assert "/redirect" in site.paths()  # it did run
 
 
+async def test_a_frame_that_never_comes_hides_nothing(site, chrome):
+    site.html("/inner", "<p>inside</p>")
+    url = site.html(
+        "/", "<p>before</p><iframe src=file:///etc/passwd></iframe><iframe src=/inner></iframe><p>after</p>"
+    )
+    seen = (await chrome("browser_navigate", url=url)).text
+    assert all(word in seen for word in ("before", "inside", "after"))
+    assert "inside" in (await chrome("browser_snapshot")).text
+
+
 async def test_a_form_is_filled_and_sent(site, chrome):
     url = site.html(
         "/",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8_000  # characters of a snapshot, about 2,000 tokens
 ACTION = 5_000.0  # milliseconds
+_FRAMES = 1_500.0
 
 
 async def view(tabs: Tabs, page: Page, target: str | None = None, depth: int | None = None) -> str:
@@ -28,9 +29,12 @@ async def view(tabs: Tabs, page: Page, target: str | None = None, depth: int | N
 
 
 async def tree_of(page: Page, target: str | None = None, depth: int | None = None) -> str:
-    if target is None:
-        return await page.aria_snapshot(mode="ai", depth=depth, timeout=ACTION)
-    return await (await element(page, target)).aria_snapshot(mode="ai", depth=depth, timeout=ACTION)
+    from playwright.async_api import TimeoutError
+
+    place = page if target is None else await element(page, target)
+    with suppress(TimeoutError):  # frames that never come are left out when the time is over
+        return await place.aria_snapshot(mode="ai", depth=depth, timeout=_FRAMES)
+    return await place.aria_snapshot(mode="ai", depth=depth, timeout=ACTION)
 
 
 async def element(page: Page, target: str) -> Locator:
