@@ -43,6 +43,11 @@ def build_attention(
         return TorchAttention(group, size.pages, config.page_size, dtype, device)
     if device.type != "cuda":
         raise InvalidConfig(f"attention={name} needs CUDA; use attention=torch on {device.type}.")
+    if group.head_dim & (group.head_dim - 1):
+        raise InvalidConfig(
+            f"the model's heads have {group.head_dim} numbers, and attention={name} takes powers of two only. "
+            "Use attention=torch."
+        )
     if name == "flashinfer" and not _installed("flashinfer"):
         raise InvalidConfig("attention=flashinfer, but FlashInfer is not installed: pip install 'agenthost[cuda]'.")
     most = max_rows * -(-max_model_len // config.page_size)

@@ -16,7 +16,8 @@ from .paged import MOST_PROMPTS, HostPlan, PagedAttention
 
 log = logging.getLogger(__name__)
 
-_WORKSPACE = 128 * 2**20
+_WORKSPACE = 128 * 2**20  # bytes; fa2 takes more where it cuts prompts into as many tiles as may run at once
+_FA2_TILES, _FA2_QUERIES = 2, 128  # a multiprocessor, a tile
 _LOADED = 5.0  # seconds in which a module that was built before is loaded
 
 
@@ -29,11 +30,13 @@ class FlashInferAttention(PagedAttention):
         super().__init__(*args, **options)
         self._family = prefill
         self._build = ModuleBuild(prefill, self.dtype, self.kv_dtype, self.group.head_dim)
-        self._workspace_bytes = torch.zeros(_WORKSPACE, dtype=torch.uint8, device=self._device)
-        # fa2 cuts by itself.
-        self._processors = (
-            torch.cuda.get_device_properties(self._device).multi_processor_count if prefill == "fa3" else 0
-        )
+        processors = torch.cuda.get_device_properties(self._device).multi_processor_count
+        self._processors = processors if prefill == "fa3" else 0  # fa2 cuts by itself
+        workspace = _WORKSPACE
+        if prefill == "fa2":
+            heads, of_query = self.num_heads // self.group.kv_heads, (self.group.head_dim + 1) * 4
+            workspace = max(workspace, _FA2_TILES * processors * heads * _FA2_QUERIES * of_query)
+        self._workspace_bytes = torch.zeros(workspace, dtype=torch.uint8, device=self._device)
         self._eager = self._running = self._parts()
         self._fixed: tuple[_Part, _Part] | None = None  # for graphs
         self._copied = torch.cuda.Event()

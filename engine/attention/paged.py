@@ -91,7 +91,7 @@ class PagedAttention(AttentionBackend):
         self.cache = torch.empty(shape, dtype=kv_dtype, device=device)
         self.cache[:, :, 0] = 0
         self._device = device
-        self._block = block_size(group.head_dim, page_size)
+        self._block = block_size(group.head_dim)
         self._most = most_stretches(max_rows, group.kv_heads)
         self._workspace = DecodeWorkspace(
             self._most, group.kv_heads, num_heads // group.kv_heads, group.head_dim, device

@@ -171,9 +171,9 @@ FEW_ROWS = 32
 """Rows whose parts are joined soonest by a kernel of its own; of more, the last program of each row does it."""
 
 
-def block_size(head_dim: int, page_size: int) -> int:
+def block_size(head_dim: int) -> int:
     """Tokens that a program reads at once."""
-    return max(page_size, 64 if head_dim <= 128 else 32)
+    return 64 if head_dim <= 128 else 32
 
 
 def most_stretches(rows: int, kv_heads: int) -> int:
@@ -256,7 +256,7 @@ def paged_decode(
         out, workspace.partial, workspace.stats, workspace.arrived,
         eps, dim**-0.5 * _LOG2E.value * k_scale, k_scale, v_scale,
         KV=kv, GROUP=group, ROWS=max(16, triton.next_power_of_2(group)), DIM=dim, PAGE=page,
-        BLOCK=block_size(dim, page), PARTS=8, JOINS=joins is None,
+        BLOCK=block_size(dim), PARTS=8, JOINS=joins is None,
         HAS_NORM=norm is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn, num_warps=4, num_stages=3,
         **overlapping(),
     )  # fmt: skip

@@ -145,12 +145,12 @@ def turned(qk, norm, cos, sin, at):
 
 @pytest.mark.parametrize("programs", [1, 12, 60])
 @pytest.mark.parametrize(
-    ("num_q", "kv", "has_norm"),
-    [(4, 2, True), (8, 1, False), pytest.param(3, 3, True, marks=pytest.mark.slow), (6, 2, False)],
+    ("num_q", "kv", "has_norm", "page"),
+    [(4, 2, True, 16), (8, 1, False, 80), pytest.param(3, 3, True, 16, marks=pytest.mark.slow), (6, 2, False, 16)],
 )
-def test_paged_decode(monkeypatch, programs, num_q, kv, has_norm):
+def test_paged_decode(monkeypatch, programs, num_q, kv, has_norm, page):
     monkeypatch.setattr(decode_kernel, "_PROGRAMS", programs)
-    dim, page, lengths = 64, 16, [1, 16, 17, 500, 90, 65]
+    dim, lengths = 64, [1, 16, 17, 500, 90, 65]
     keys, values, starts, pages, row = paged(lengths, kv, dim, page)
     cos, sin = rotation(max(lengths), dim)
     heads = randn(len(lengths), num_q + 2 * kv, dim)
@@ -158,7 +158,7 @@ def test_paged_decode(monkeypatch, programs, num_q, kv, has_norm):
     ends = torch.tensor(lengths, device=DEVICE) - 1
     slots = (pages[starts[:-1] + ends // page].long() * page + ends % page).int()
     ends_on_host, starts_on_host, slots_on_host = (array.numpy(force=True) for array in (ends, starts, slots))
-    host = into_stretches(ends_on_host + 1, starts_on_host, slots_on_host, kv, block_size(dim, page))
+    host = into_stretches(ends_on_host + 1, starts_on_host, slots_on_host, kv, block_size(dim))
     most = most_stretches(len(lengths), kv)
     assert len(host) <= most
     stretches = ints(np.pad(host, ((0, most - len(host)), (0, 0))).tolist())
