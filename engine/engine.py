@@ -63,6 +63,7 @@ def build_engine(
             group = helpers.ranks.join(device)
         return _assemble(config, load_runner(config, group, device, progress), helpers, grammars, interactive)
     except BaseException:
+        helpers.expect_ends()
         grammars.close()
         group.close()
         helpers.close()

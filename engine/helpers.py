@@ -23,6 +23,11 @@ class Helpers:
     compiler: Launched
     ranks: ranks.Ranks | None
 
+    def expect_ends(self) -> None:
+        """From now on, a rank that ends ends nothing else: what this process has to say is still said."""
+        if self.ranks is not None:
+            self.ranks.wanted = False
+
     def close(self) -> None:
         """End the ranks; the compiler is ended by whoever uses it."""
         if self.ranks is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import select
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ class LLM:
         config = msgspec.convert({"model": model, **options}, EngineConfig)
         engine = build_engine(config, interactive=False)
         self._engine = engine
+        self._close = weakref.finalize(self, engine.close)  # at the latest when this process ends
         self._grammars = engine.grammars
         self._scheduler = engine.scheduler
         self._ids = itertools.count()
@@ -84,7 +86,7 @@ class LLM:
         self.close()
 
     def close(self) -> None:
-        self._engine.close()
+        self._close()
 
     def settle(self) -> None:
         """Wait for kernels that are still being built aside, so that what follows runs at full speed."""

@@ -11,7 +11,7 @@ import torch
 from .config import EngineConfig
 from .errors import InvalidConfig
 from .models.config import ModelConfig
-from .runner.graphs import prompt_sizes
+from .runner.graphs import decode_sizes, prompt_sizes
 from .scheduler.budget import LARGEST_STEP
 
 # Bytes of KV cache on a CPU where nothing is said: so much at least, and more for a sequence of full length. It is
@@ -26,10 +26,9 @@ _LOGIT = 16  # bytes, with copies in fp32
 
 @dataclass(frozen=True)
 class KVSize:
-    """``pages`` pages of ``bytes_per_token`` bytes a token, in ``dtype``."""
+    """``pages`` pages, in ``dtype``."""
 
     pages: int
-    bytes_per_token: int
     dtype: torch.dtype
 
     def of(self, pages: int) -> Self:
@@ -68,7 +67,7 @@ def kv_size(
             f"it needs at least {4 * config.page_size} tokens, and what kv_tokens or kv_memory ask for must be free. "
             "Change these, free memory, or take a smaller model."
         )
-    return KVSize(pages, per_token, kv_dtype)
+    return KVSize(pages, kv_dtype)
 
 
 def _reserve(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max_running: int) -> int:
@@ -76,12 +75,13 @@ def _reserve(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max_r
     (group,) = model.kv_groups
     attention = (5 * model.num_heads + 2 * group.kv_heads) * group.head_dim  # projected, ..., attended
     of_token = dtype.itemsize * (4 * model.hidden_size + attention + 3 * model.intermediate_size)
-    captured = prompt_sizes(model) if config.cuda_graphs else [0]
+    prompts, decodes = (prompt_sizes(model), decode_sizes(max_running)) if config.cuda_graphs else ([0], [])
+    vocabulary = model.vocab_size * config.tensor_parallel_size  # logits are whole on every rank
     return (
         _CUDA_LIBRARIES
-        + (max(LARGEST_STEP, config.step_budget or 0) + captured[-1]) * of_token
-        + len(captured) * (model.num_layers + 1) * _CUDA_GRAPH
-        + max_running * model.vocab_size * _LOGIT
+        + (max(LARGEST_STEP, config.step_budget or 0) + prompts[-1]) * of_token
+        + (len(prompts) + len(decodes)) * (model.num_layers + 1) * _CUDA_GRAPH
+        + max_running * vocabulary * _LOGIT
     )
 
 

@@ -37,6 +37,14 @@ def main() -> None:
         signal.signal(stop, signal.SIG_IGN)
     start = msgspec.json.decode(sys.stdin.buffer.readline(), type=RankStart)
     threading.Thread(target=exit_with_parent, daemon=True).start()
+    try:
+        _follow(start)
+    except BaseException:
+        log.exception("rank %d has failed", start.rank)
+        os._exit(1)  # what else may be waited for, others will never do
+
+
+def _follow(start: RankStart) -> None:
     config = start.config
     device = device_of(config, start.local_rank)
     store = open_store(config, start.meeting, start.rank)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..runner.step import Step
 
 _TIMEOUT = timedelta(minutes=10)  # of one exchange, loading included
+_LARGE = 2**24  # bytes, of an exchange that goes by the ways of large ones
 _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.13
 
 
@@ -65,6 +66,15 @@ class RankGroup(Group):
             timeout=_TIMEOUT,
             device_id=device if device.type == "cuda" else None,
         )
+        if device.type == "cuda":
+            self._rehearse()
+
+    def _rehearse(self) -> None:
+        """Exchange once in every way, so that what NCCL takes for it is not taken for free memory."""
+        for size in (1, _LARGE):
+            x = torch.zeros(1, size, dtype=torch.uint8, device=self._device)
+            self.share(self.concatenate(self.sum(x)))
+        torch.cuda.synchronize()
 
     def sum(self, x: torch.Tensor) -> torch.Tensor:
         dist.all_reduce(x)
@@ -74,7 +84,7 @@ class RankGroup(Group):
         rows, columns = x.shape
         parts = torch.empty(self.shard.size * rows, columns, dtype=x.dtype, device=x.device)
         _all_gather(parts, x)
-        return parts.view(-1, rows, columns).transpose(0, 1).flatten(1)
+        return parts.view(self.shard.size, rows, columns).transpose(0, 1).flatten(1)
 
     def share(self, x: torch.Tensor) -> None:
         dist.broadcast(x, 0)

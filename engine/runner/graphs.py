@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -86,13 +87,24 @@ class StepGraphs:
         self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
         self._captured: dict[tuple[bool, int], _Captured] = {}
         gc.collect()  # what is freed while a graph is captured can spoil it
-        # The largest first: the others fit into its memory.
-        for size in reversed(decodes):
-            self._captured[False, size] = self._capture_decodes(size)
-            captured()
-        for size in reversed(prompts):
-            self._captured[True, size] = self._capture_prompts(size)
-            captured()
+        try:
+            # The largest first: the others fit into its memory.
+            for size in reversed(decodes):
+                self._captured[False, size] = self._capture_decodes(size)
+                captured()
+            for size in reversed(prompts):
+                self._captured[True, size] = self._capture_prompts(size)
+                captured()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End all graphs, also those to which an exception still leads: NCCL ends only when they are gone."""
+        for captured in self._captured.values():
+            for graph in (captured.graph, *(graph for graph, _ in captured.draws.values())):
+                graph.reset()
+        self._captured.clear()
 
     # -- capturing ------------------------------------------------------------------------------------------------
 
@@ -149,8 +161,12 @@ class StepGraphs:
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
                 result = work(None)
-            finally:
-                graph.capture_end()
+            except BaseException:
+                with suppress(RuntimeError):  # what comes of the first error
+                    graph.capture_end()
+                graph.reset()
+                raise
+            graph.capture_end()
         return graph, result
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -187,6 +203,8 @@ class StepGraphs:
 
     def _decoded(self, step: Step, captured: _Captured) -> Launched:
         rows, (logits,) = len(step.slots), captured.outputs
+        if not len(step.sampling):
+            return Launched(step)
         if len(step.sampling) < rows:  # parts of prompts
             (wanted,) = upload([step.sampling], self._newest.device)
             return Launched(step, logits[wanted])

@@ -65,11 +65,15 @@ def load_runner(config: EngineConfig, group: Group, device: torch.device, progre
     attention = build_attention(config, local, sizes, dtype, device, max_running, max_model_len)
     runner = ModelRunner(model, attention, max_running, device)
     if device.type == "cuda":
-        if group.shard.size > 1:  # ranks must not change what they run at different moments
-            runner.settle()
-        if config.cuda_graphs and isinstance(attention, PagedAttention):
-            runner.capture(decode_sizes(max_running), prompt_sizes(local), progress)
-        runner.warm_up(progress)
+        try:
+            if group.shard.size > 1:  # ranks must not change what they run at different moments
+                runner.settle()
+            if config.cuda_graphs and isinstance(attention, PagedAttention):
+                runner.capture(decode_sizes(max_running), prompt_sizes(local), progress)
+            runner.warm_up(progress)
+        except BaseException:
+            runner.close()
+            raise
     return Loaded(runner, model, attention, sizes, device, dtype, max_model_len, max_running)
 
 

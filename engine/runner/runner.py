@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import torch
@@ -58,7 +58,9 @@ class ModelRunner:
                 progress("graphs", next(done), total)
 
         torch.cuda.synchronize()  # a step may be under way that reads what old graphs hold
-        self._graphs = None
+        if self._graphs is not None:
+            self._graphs.close()
+            self._graphs = None
         torch.cuda.empty_cache()
         self._graphs = StepGraphs(
             self._model, attention, self.sampler, self._newest, decodes, prompts, captured
@@ -79,9 +81,11 @@ class ModelRunner:
 
     def warm_up(self, progress: Progress | None = None) -> None:
         """Run steps of every kind once, on the page that is nobody's: no request shall wait for a compiler."""
-        slots = len(self._newest) - 1
+        slots, longest = len(self._newest) - 1, len(self._model.rotary.cos)
         shapes = [
-            [1] * min(decodes, slots) + [tokens] * bool(tokens) for decodes in (0, 1, 3, 16) for tokens in (0, 40, 1024)
+            [1] * min(decodes, slots) + [min(tokens, longest)] * bool(tokens)
+            for decodes in (0, 1, 3, 16)
+            for tokens in (0, 40, 1024)
         ][1:]
         for done, counts in enumerate(shapes, 1):
             rows = np.minimum(np.arange(len(counts)), slots - 1)
@@ -98,8 +102,13 @@ class ModelRunner:
             torch.cuda.synchronize()
 
     def close(self) -> None:
-        """Let go of captured graphs."""
-        self._graphs = None
+        """Let steps under way come to their end, and let go of captured graphs."""
+        if self._device.type == "cuda":
+            with suppress(RuntimeError):  # the device is lost
+                torch.cuda.synchronize()
+        if self._graphs is not None:
+            self._graphs.close()
+            self._graphs = None
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Launched:
@@ -112,13 +121,17 @@ class ModelRunner:
             return self._graphs.run(step)
         return Launched(step, self._eager(step))
 
-    def _eager(self, step: Step) -> torch.Tensor:
+    def _eager(self, step: Step) -> torch.Tensor | None:
+        """The logits of the sampling rows; None where there are none."""
         layout = step.layout
         ends = np.cumsum(layout.counts)
         arrays = [step.ids, step.slots[layout.rows], layout.positions, ends[step.sampling] - 1]
         ids, slots, positions, wanted = upload(arrays, self._device)
         self._attention.prepare(layout)
         with self._threads.of_step(len(ids)) if self._threads is not None else nullcontext():
+            if not len(wanted):
+                self._model.layered(self._known(ids, slots), positions, self._attention.forward)
+                return None
             rows = wanted if len(wanted) < len(ids) else None
             return self._model(self._known(ids, slots), positions, rows, self._attention.forward)
 
@@ -134,7 +147,7 @@ class ModelRunner:
         """Choose the tokens of the sampling rows. ``allowed``: (rows, words) int32 grammar bitmask, or None."""
         step, logits, draw = launched.step, launched.logits, launched.draw
         launched.logits = launched.draw = None  # what is captured must not outlive close()
-        if logits is None or not len(step.sampling):
+        if logits is None:
             return
         if self.group.shard.rank == 0:
             launched.sampled = self._sample(step, logits, allowed, draw)

@@ -79,8 +79,11 @@ def test_two_ranks_serve_as_one_and_fall_together(reference, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", folder)
 
     async def main():
-        async with AsyncEngine(config(reference)) as engine:
+        async with AsyncEngine(config(reference, step_budget=8)) as engine:
             assert (await engine.ready()).tensor_parallel_size == 2
+            long = [number % 256 for number in range(200)]  # its first steps draw nothing
+            said = await tokens_of(await engine.submit(request("long", long, max_tokens=5)))
+            assert reference.disagreement(long, said) < TOLERANCE
             await random_load(engine, reference, 30)
             stream = await engine.submit(request("a", [1], max_tokens=400))
             await anext(stream)

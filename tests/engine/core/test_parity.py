@@ -15,6 +15,7 @@ from agenthost.engine.models.config import ModelConfig
 from agenthost.engine.models.load import build_decoder
 from agenthost.engine.parallel.group import ALONE, Group
 from agenthost.engine.parallel.shard import Shard
+from agenthost.engine.runner.runner import ModelRunner
 
 TOLERANCE = 2e-3  # on logits of magnitude 10 to 100
 PAGE = 4
@@ -163,3 +164,10 @@ def test_bf16_stays_close_to_fp32(reference):
             rows.append(decoder(ids, torch.arange(start, start + count), None, attention.forward))
     error = (torch.cat(rows).float() - expected).abs().mean() / expected.std()
     assert error < 0.05
+
+
+def test_warming_up_needs_no_longer_positions_than_the_model_has(reference):
+    config = ModelConfig.load(reference.folder)
+    decoder = build_decoder(reference.folder, config, 30, torch.float32, CPU)
+    attention = TorchAttention(config.kv_groups[0], 4, PAGE, torch.float32, CPU)
+    ModelRunner(decoder, attention, 3, CPU).warm_up()

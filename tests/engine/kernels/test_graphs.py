@@ -11,7 +11,7 @@ import random
 import sys
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import Mock
 
 import numpy as np
@@ -82,8 +82,14 @@ class Wrapper:
 class Recorded:
     """A graph of nothing but the function."""
 
+    alive: ClassVar[set[Recorded]] = set()
+
     def __init__(self, work, outputs) -> None:
         self._work, self._outputs = work, outputs
+        self.alive.add(self)
+
+    def reset(self) -> None:
+        self.alive.remove(self)
 
     def replay(self) -> None:
         with torch.inference_mode():
@@ -100,7 +106,6 @@ class FunctionGraphs(StepGraphs):
 
     @torch.inference_mode()
     def _record(self, work):  # pyright: ignore[reportIncompatibleMethodOverride] (a mock)
-        work(2)
         result = work(None)
         attention, used = self._attention, dict(vars(self._attention))
 
@@ -138,7 +143,7 @@ def flashinfer(monkeypatch):
 
 @pytest.fixture(params=[pytest.param("triton", marks=() if CUDA else pytest.mark.slow), "flashinfer"])
 def parts(monkeypatch, request):
-    """A decoder, its attention, and graphs over both."""
+    """A decoder, its attention, a sampler, newest tokens, and what captures steps of these."""
     torch.manual_seed(0)
     if request.param == "triton":
         make = PagedAttention
@@ -160,9 +165,7 @@ def parts(monkeypatch, request):
         monkeypatch.setattr(graphs, "borrowed", lambda tensor: tensor)
         monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
         monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
-    with torch.inference_mode():
-        captured = kind(decoder, attention, sampler, newest, [1, 4], [16, 64], lambda: None)
-    return decoder, attention, sampler, newest, captured
+    return decoder, attention, sampler, newest, partial(kind, decoder, attention, sampler, newest)
 
 
 def step_of(rows, tables, sampling=None) -> Step:
@@ -186,7 +189,8 @@ def launched_one_by_one(step: Step, decoder, attention, newest) -> torch.Tensor:
 
 @torch.inference_mode()
 def test_captured_steps_are_the_steps(parts):
-    decoder, attention, sampler, newest, captured = parts
+    decoder, attention, sampler, newest, capture = parts
+    captured = capture([1, 4], [16, 64], lambda: None)
     plain = paged(PagedAttention)
     plain.cache = attention.cache
     assert newest[:SLOTS].tolist() == [7] * SLOTS, "capturing draws for nobody"
@@ -232,3 +236,12 @@ def test_captured_steps_are_the_steps(parts):
         others[torch.from_numpy(slots).to(DEVICE)] = newest[torch.from_numpy(slots).to(DEVICE)]
         assert newest[:SLOTS].tolist() == others[:SLOTS].tolist(), "nobody else's newest token changes"
     assert vars(attention).get("_cut", True) is not None, "the last step's prefix was cut"
+
+
+@pytest.mark.skipif(CUDA, reason="real graphs do not tell whether they are there")
+def test_nothing_captured_outlives_a_capture_that_fails(parts):
+    *_, capture = parts
+    Recorded.alive.clear()
+    with pytest.raises(RuntimeError, match="no memory"):
+        capture([1, 2], [16], Mock(side_effect=[None, RuntimeError("no memory")]))
+    assert not Recorded.alive
