@@ -37,7 +37,7 @@ def _turned(source, norm, cos_ptr, sin_ptr, there, eps, DIM: tl.constexpr, HAS_N
 @jit
 def _decode(
     heads_ptr, norm_ptr, cos_ptr, sin_ptr, keys_ptr, values_ptr, stretches_ptr, pages_ptr,
-    out_ptr, partial_ptr, stats_ptr, arrived_ptr, eps, scale, k_scale, v_scale,
+    out_ptr, partial_ptr, stats_ptr, arrived_ptr, eps, scale,
     KV: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
     BLOCK: tl.constexpr, PARTS: tl.constexpr, JOINS: tl.constexpr, HAS_NORM: tl.constexpr, QUANTIZE: tl.constexpr,
     OVERLAP: tl.constexpr,
@@ -78,8 +78,8 @@ def _decode(
         key = _turned(of_row + mine, norm_ptr + mine, cos, sin, one == 0, eps, DIM, HAS_NORM)
         value = tl.load(of_row + ((GROUP + 1) * KV + head) * DIM + dim)[None, :].to(tl.float32)
         if QUANTIZE:
-            key = tl.clamp(key / k_scale, -448.0, 448.0)
-            value = tl.clamp(value / v_scale, -448.0, 448.0)
+            key = tl.clamp(key, -448.0, 448.0)
+            value = tl.clamp(value, -448.0, 448.0)
         key, value = key.to(keys_ptr.dtype.element_ty), value.to(values_ptr.dtype.element_ty)
         target = ((slot // PAGE) * KV + head) * PAGE * DIM + (slot % PAGE) * DIM + dim[None, :]
         tl.store(keys_ptr + target, key)
@@ -102,7 +102,6 @@ def _decode(
         total = total * faded + tl.sum(weights, 1)
         mixed = mixed * faded[:, None] + tl.dot(weights.to(q.dtype), v, input_precision="ieee")
         most = highest
-    mixed *= v_scale
     out = out_ptr + (row * KV + head) * GROUP * DIM
     if parts == 1:
         target = out + group[:, None] * DIM + dim[None, :]
@@ -233,13 +232,11 @@ def paged_decode(
     workspace: DecodeWorkspace,
     out: torch.Tensor,
     joins: torch.Tensor | None = None,
-    k_scale: float = 1.0,
-    v_scale: float = 1.0,
 ) -> None:
     """Attends into ``out`` for the rows that ``stretches`` names. The newest token of each goes into the cache.
 
     Args:
-        heads, norm, eps, cos, sin, k_scale, v_scale: see :func:`.rotate_store.rotate_store`.
+        heads, norm, eps, cos, sin: see :func:`.rotate_store.rotate_store`.
         keys, values: (pages, kv_heads, page_size, head_dim).
         stretches: (stretches, 8) int32, see :func:`into_stretches`. Fastest when the longest rows come first.
         pages: int32, the rows' pages.
@@ -254,7 +251,7 @@ def paged_decode(
     _decode[(kv, len(stretches))](
         heads, norm if norm is not None else heads, cos, sin, keys, values, stretches, pages,
         out, workspace.partial, workspace.stats, workspace.arrived,
-        eps, dim**-0.5 * _LOG2E.value * k_scale, k_scale, v_scale,
+        eps, dim**-0.5 * _LOG2E.value,
         KV=kv, GROUP=group, ROWS=max(16, triton.next_power_of_2(group)), DIM=dim, PAGE=page,
         BLOCK=block_size(dim), PARTS=8, JOINS=joins is None,
         HAS_NORM=norm is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn, num_warps=4, num_stages=3,

@@ -17,7 +17,7 @@ BLOCK_Q = 64
 @jit
 def _prefill(
     q_ptr, keys_ptr, values_ptr, block_rows_ptr, block_starts_ptr, query_starts_ptr, page_starts_ptr, pages_ptr,
-    lengths_ptr, out_ptr, scale, v_scale,
+    lengths_ptr, out_ptr, scale,
     HEADS: tl.constexpr, KV: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr, ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -56,7 +56,7 @@ def _prefill(
         total = total * faded + tl.sum(weights, 1)
         mixed = mixed * faded[:, None] + tl.dot(weights.to(q.dtype), v, input_precision="ieee")
         most = highest
-    mixed = mixed * v_scale / total[:, None]
+    mixed = mixed / total[:, None]
     tl.store(out_ptr + places[:, None] + dim[None, :], mixed.to(out_ptr.dtype.element_ty), inside[:, None])
 
 
@@ -71,8 +71,6 @@ def paged_prefill(
     pages: torch.Tensor,
     lengths: torch.Tensor,
     out: torch.Tensor,
-    k_scale: float = 1.0,
-    v_scale: float = 1.0,
 ) -> None:
     """Attends into ``out``.
 
@@ -90,6 +88,6 @@ def paged_prefill(
     if tokens:
         _prefill[(len(block_rows), heads)](
             q, keys, values, block_rows, block_starts, query_starts, page_starts, pages, lengths, out,
-            dim**-0.5 * _LOG2E.value * k_scale, v_scale,
+            dim**-0.5 * _LOG2E.value,
             HEADS=heads, KV=kv, DIM=dim, PAGE=page, ROWS=BLOCK_Q, BLOCK=64, num_warps=4, num_stages=2,
         )  # fmt: skip

@@ -17,7 +17,7 @@ _HEADS = 8
 @jit
 def _rotate_store(
     heads_ptr, norm_ptr, cos_ptr, sin_ptr, positions_ptr, slots_ptr, q_ptr, keys_ptr, values_ptr,
-    copies_ptr, places_ptr, strides_ptr, numbers_ptr, eps, k_scale, v_scale,
+    copies_ptr, places_ptr, strides_ptr, numbers_ptr, eps,
     Q: tl.constexpr, KV: tl.constexpr, DIM: tl.constexpr, HALF: tl.constexpr, PAGE: tl.constexpr,
     HAS_NORM: tl.constexpr, HAS_COPIES: tl.constexpr, QUANTIZE: tl.constexpr, HEADS: tl.constexpr,
     OVERLAP: tl.constexpr,
@@ -59,9 +59,8 @@ def _rotate_store(
     kv_head = tl.where(head < Q + KV, head - Q, head - Q - KV)
     place = ((slot // PAGE) * KV + kv_head) * PAGE * DIM + (slot % PAGE) * DIM
     if QUANTIZE:
-        inverse = 1.0 / tl.where(turns, k_scale, v_scale)
-        first = tl.clamp(first * inverse, -448.0, 448.0)
-        second = tl.clamp(second * inverse, -448.0, 448.0)
+        first = tl.clamp(first, -448.0, 448.0)
+        second = tl.clamp(second, -448.0, 448.0)
     is_key = turns & (head >= Q)[:, None]
     is_value = there & (head >= Q + KV)[:, None]
     target = place[:, None] + half[None, :]
@@ -92,8 +91,6 @@ def rotate_store(
     keys: torch.Tensor,
     values: torch.Tensor,
     num_q: int,
-    k_scale: float = 1.0,
-    v_scale: float = 1.0,
     copies: Copies | None = None,
 ) -> torch.Tensor:
     """Returns the rotated queries (tokens, num_q, head_dim); keys and values go into the cache.
@@ -104,7 +101,6 @@ def rotate_store(
         cos, sin: (positions, head_dim) tables of :class:`layers.rotary.Rotary`.
         positions, slots: (tokens,) integers; a slot is page * page_size + place in the page.
         keys, values: (pages, kv_heads, page_size, head_dim), the model's dtype or float8_e4m3fn.
-        k_scale, v_scale: what stored float8 values are to be multiplied by.
     """
     tokens, all_heads, dim = heads.shape
     _, kv, page, _ = keys.shape
@@ -115,7 +111,7 @@ def rotate_store(
         more = (copies.room, copies.places, copies.strides, copies.numbers) if copies else (q, slots, slots, slots)
         _rotate_store[(tokens, triton.cdiv(all_heads, together))](
             heads, norm if norm is not None else heads, cos, sin, positions, slots, q, keys, values, *more,
-            eps, k_scale, v_scale, Q=num_q, KV=kv, DIM=dim, HALF=dim // 2, PAGE=page,
+            eps, Q=num_q, KV=kv, DIM=dim, HALF=dim // 2, PAGE=page,
             HAS_NORM=norm is not None, HAS_COPIES=copies is not None, QUANTIZE=keys.dtype == torch.float8_e4m3fn,
             HEADS=together, num_warps=max(1, min(8, together // 4)), **overlapping(),
         )  # fmt: skip
