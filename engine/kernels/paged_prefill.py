@@ -12,6 +12,7 @@ from .paged_decode import _LOG2E
 
 BLOCK_Q = 64
 """Queries that one program serves."""
+_BLOCK_BYTES = 16384  # of keys that it reads at once, so that it fits into the 99 KB of the smaller cards
 
 
 @jit
@@ -86,8 +87,10 @@ def paged_prefill(
     tokens, heads, dim = q.shape
     _, kv, page, _ = keys.shape
     if tokens:
+        block = max(16, min(64, _BLOCK_BYTES // (dim * q.element_size())))
         _prefill[(len(block_rows), heads)](
             q, keys, values, block_rows, block_starts, query_starts, page_starts, pages, lengths, out,
             dim**-0.5 * _LOG2E.value,
-            HEADS=heads, KV=kv, DIM=dim, PAGE=page, ROWS=BLOCK_Q, BLOCK=64, num_warps=4, num_stages=2,
+            HEADS=heads, KV=kv, DIM=dim, PAGE=page, ROWS=BLOCK_Q, BLOCK=block,
+            num_warps=4, num_stages=min(2, block // 16),
         )  # fmt: skip
