@@ -21,6 +21,7 @@ import msgspec
 from .config import EngineConfig
 from .engine import build_engine
 from .hub import resolve_model
+from .loading import LoadingBars
 from .protocol import EngineInfo
 from .request import FinishReason, Request, SamplingParams, TokenLogprob, TokenOutput
 from .scheduler.events import Failed, Produced
@@ -68,7 +69,8 @@ class LLM:
 
     def __init__(self, model: str = "pocket", **options: object) -> None:
         config = msgspec.convert({"model": model, **options}, EngineConfig)
-        engine = build_engine(config, interactive=False)
+        with LoadingBars() as bars:
+            engine = build_engine(config, bars, interactive=False)
         self._engine = engine
         self._close = weakref.finalize(self, engine.close)  # at the latest when this process ends
         self._grammars = engine.grammars

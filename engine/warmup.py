@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 
-from .bench.report import progress as bar
 from .config import EngineConfig
 from .engine import build_engine
-from .progress import Stage
+from .loading import LoadingBars
 
 
 def warm_up(config: EngineConfig) -> float:
@@ -19,19 +18,12 @@ def warm_up(config: EngineConfig) -> float:
     Raises EngineError subclasses when the engine cannot be built.
     """
     begun = time.perf_counter()
-    with bar() as bars:
-        tasks = {}
-
-        def show(stage: Stage, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done)
-
+    with LoadingBars() as show:
         engine = build_engine(config, show)
         try:
-            waiting = bars.add_task("attention", total=None)
+            show("attention", 0, 1)
             engine.runner.settle()
-            bars.update(waiting, total=1, completed=1)
+            show("attention", 1, 1)
         finally:
             engine.close()
     return time.perf_counter() - begun

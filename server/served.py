@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from ..engine import AsyncEngine, EngineConfig, EngineInfo, resolve_model
 from ..engine.errors import EngineError
+from ..engine.loading import LoadingBars
 from .chat.model import ChatModel
 from .chat.transcript import Transcript
 
@@ -50,7 +51,8 @@ class ServedModel:
         self.config = config
         # A folder goes by its name: where it is on this machine is no business of clients.
         self.names = names or (Path(config.model).name if Path(config.model).is_dir() else config.model,)
-        self.engine = engine or AsyncEngine(config)
+        self._bars = LoadingBars()
+        self.engine = engine or AsyncEngine(config, self._bars)
         self.started = asyncio.Event()
         self.transcript = Transcript()
         self.cache_per_owner = False
@@ -72,7 +74,8 @@ class ServedModel:
         if self._loaded is not None:
             self._loaded.cancel()
             await asyncio.gather(self._loaded, return_exceptions=True)
-        await self.engine.__aexit__(kind, error, trace)
+        with self._bars:
+            await self.engine.__aexit__(kind, error, trace)
 
     @property
     def status(self) -> Status:
@@ -118,8 +121,9 @@ class ServedModel:
         self._cache_epoch += 1
 
     async def _load(self) -> tuple[ChatModel, EngineInfo]:
-        chat = await asyncio.to_thread(self._load_chat)
-        return chat, await self.engine.ready()
+        with self._bars:
+            chat = await asyncio.to_thread(self._load_chat)
+            return chat, await self.engine.ready()
 
     def _load_chat(self) -> ChatModel:
         folder, tokenizer = resolve_model(self.config.model), self.engine.tokenizer
