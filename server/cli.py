@@ -43,7 +43,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="agenthost", description="One server for both halves of an agent: the model and its sandboxed tools."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _serve(_command(commands, "serve", "serve a model over HTTP (OpenAI's API)"))
+    _serve(
+        _command(
+            commands, "serve", "serve a model and its tools over HTTP (OpenAI's, Anthropic's and MCP's interfaces)"
+        )
+    )
     _run(_command(commands, "run", "let an agent solve one task in the terminal"))
     _shell(_command(commands, "shell", "chat with an agent"))
     _mcp(_command(commands, "mcp", "offer the tools to one MCP client over stdin and stdout"))

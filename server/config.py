@@ -69,6 +69,7 @@ class ServerConfig(BaseModel):
         oauth_resource: this server's own URL of ``/mcp`` as clients know it; tokens must be made for it.
         oauth_scopes: that a token must have.
         conformance_fixtures: serve at ``/mcp`` what MCP's conformance suite calls, instead of the tools.
+        log_level: the least that is logged; ``debug`` shows every request too.
         engine: the engine's configuration.
         browsing: the browser tools' configuration.
         sandbox: how code may run.

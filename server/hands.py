@@ -45,7 +45,7 @@ class Hands:
         warning: what an operator must know of how code runs; None when all is well, or not known yet.
 
     Raises when entered:
-        BrowserUnavailable: they cannot be.
+        BrowserUnavailable: the browser tools cannot be set up as wanted.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 Generation runs the generator's own code in this process. Evaluation runs what a model wrote, so there
 :class:`Subprocess` puts the same loop into a process of its own with limits on time, memory and output. That is care,
-not isolation: the sandbox is the product's (``agenthost.tools.code``), and is used when it is installed.
+not isolation.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from ...tools.bench.browsing import Outcome, measure
 
 def main(words: Sequence[str]) -> int:
     parser = arguments("browser", __doc__)
-    parser.add_argument("--sessions", type=positive, default=10, metavar="N", help="that stay open (default 10)")
-    parser.add_argument("--opens", type=positive, default=40, metavar="N", help="pages opened warm (default 40)")
+    parser.add_argument("--sessions", type=positive, default=10, metavar="N", help="that stay open")
+    parser.add_argument("--opens", type=positive, default=40, metavar="N", help="pages opened warm")
     options = parser.parse_args(words)
     chromium = asyncio.run(measure("chromium", options.sessions, options.opens))
     text = asyncio.run(measure("text", options.sessions, options.opens))

@@ -47,8 +47,8 @@ _ACCEPT = {"Accept": "application/json, text/event-stream"}
 def main(words: Sequence[str]) -> int:
     """Exit status 0. Raises BenchError when a server could not be started."""
     parser = arguments("mcp", __doc__)
-    parser.add_argument("--calls", type=positive, default=300, metavar="N", help="in each row (default 300)")
-    parser.add_argument("--sessions", type=positive, default=500, metavar="N", help="idle ones (default 500)")
+    parser.add_argument("--calls", type=positive, default=300, metavar="N", help="in each row")
+    parser.add_argument("--sessions", type=positive, default=500, metavar="N", help="idle ones")
     options = parser.parse_args(words)
     with own_server("pocket", "--mcp-calls-per-second", "0") as endpoint, _sdk_server() as other:
         report = anyio.run(_measure, endpoint, other, options.calls, options.sessions)

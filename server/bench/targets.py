@@ -1,4 +1,4 @@
-"""Every figure that this project promises, measured on this machine, beside its target.
+"""What this project promises of its engine and of an agent, measured on this machine beside its targets.
 
 Runs the other benchmarks one after the other, each in a process of its own, with the settings that its target names.
 Nothing else should run meanwhile: the targets are for a quiet machine. It takes some minutes on two CPU cores.

@@ -9,7 +9,10 @@ from typing import Any
 
 # name: (module, what it measures)
 BENCHMARKS = {
-    "targets": ("agenthost.server.bench.targets", "every figure that this project promises, beside its target"),
+    "targets": (
+        "agenthost.server.bench.targets",
+        "what this project promises of the engine and of an agent, beside its targets",
+    ),
     "serve": ("agenthost.server.bench.serve", "a running server under concurrent requests"),
     "front": ("agenthost.server.bench.front", "the server around an engine that echoes, beside a bare route"),
     "turn": ("agenthost.server.bench.turn", "what a turn of a long conversation costs the front"),

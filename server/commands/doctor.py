@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 import psutil
 
+from ..settings import state_dir
+
 GIB = 2**30
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
 
@@ -161,9 +163,14 @@ def _model() -> Finding:
 
 
 def _disk() -> Finding:
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    found = f"{free / GIB:.1f} GiB free in {folder}"
-    if free < GIB:
-        return Finding("disk", "limited", found, "Workspaces are kept there; set TMPDIR to a larger place.")
+    """Where workspaces are: ``serve`` keeps them in its state directory, the other commands in temporary places."""
+    kept = Path(state_dir(os.environ))
+    while not os.path.exists(kept):
+        kept = kept.parent
+    places = {tempfile.gettempdir(): "TMPDIR", str(kept): "serve's --state-dir"}
+    free = {place: shutil.disk_usage(place).free for place in places}
+    found = ", ".join(f"{free[place] / GIB:.1f} GiB free in {place}" for place in places)
+    small = [name for place, name in places.items() if free[place] < GIB]
+    if small:
+        return Finding("disk", "limited", found, f"Workspaces are kept there; set {' and '.join(small)}.")
     return Finding("disk", "ok", found)

@@ -1,1 +1,1 @@
-"""What operators see of a running server: metrics, and a log of every tool call."""
+"""What operators see of a running server: metrics, traces, and a log of every tool call."""

@@ -14,7 +14,7 @@ class SandboxConfig:
     Args:
         allow_unsafe_code: where nothing isolates, run code without isolation instead of not at all.
         sandbox_allow_hosts: hosts that code may reach by HTTP and HTTPS: ``pypi.org``, ``*.example.com``,
-            ``10.0.0.7:8080``. None: no network at all.
+            ``10.0.0.7:8080``. Empty: no network at all.
     """
 
     allow_unsafe_code: bool = False

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import BrowserUnavailable
-from ...sandbox.identity import Identity, IdentityPool, server_is_root
+from ...sandbox.identity import IDENTITIES, Identity, server_is_root
 from . import inside
 
 PORT = 3128  # of the bridge inside
@@ -81,7 +81,7 @@ class Place:
     """
 
     installation: Installation
-    user: Identity | None = field(default_factory=lambda: IdentityPool().take() if server_is_root() else None)
+    user: Identity | None = field(default_factory=lambda: IDENTITIES.reserve() if server_is_root() else None)
     _folder: tempfile.TemporaryDirectory[str] = field(
         default_factory=lambda: tempfile.TemporaryDirectory(prefix="agenthost-chromium-")
     )
@@ -117,6 +117,8 @@ class Place:
 
     def close(self) -> None:
         self._folder.cleanup()
+        if self.user:
+            IDENTITIES.give_back(self.user)
 
     def _ids(self) -> tuple[int, int] | None:
         return (self.user.uid, self.user.gid) if self.user else None
