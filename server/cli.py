@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _serve(
         _command(
-            commands, "serve", "serve a model and its tools over HTTP (OpenAI's, Anthropic's and MCP's interfaces)"
+            commands, "serve", "serve a model and its tools over HTTP, as OpenAI, Anthropic and MCP do"
         )
     )
     _run(_command(commands, "run", "let an agent solve one task in the terminal"))

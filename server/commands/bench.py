@@ -11,7 +11,7 @@ from typing import Any
 BENCHMARKS = {
     "targets": (
         "agenthost.server.bench.targets",
-        "what this project promises of the engine and of an agent, beside its targets",
+        "what is promised of the engine and of an agent, beside its targets",
     ),
     "serve": ("agenthost.server.bench.serve", "a running server under concurrent requests"),
     "front": ("agenthost.server.bench.front", "the server around an engine that echoes, beside a bare route"),

@@ -31,7 +31,7 @@ def model_says(monkeypatch, tmp_path, write_model, make_engine):
 
     def prepare(*texts):
         script = list(texts)
-        monkeypatch.setattr(served, "AsyncEngine", lambda config: make_engine(folder, lambda request: script.pop(0)))
+        monkeypatch.setattr(served, "AsyncEngine", lambda *_: make_engine(folder, lambda request: script.pop(0)))
         monkeypatch.setenv("AGENTHOST_MODEL", str(folder))
 
     return prepare
