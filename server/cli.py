@@ -43,11 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="agenthost", description="One server for both halves of an agent: the model and its sandboxed tools."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _serve(
-        _command(
-            commands, "serve", "serve a model and its tools over HTTP, as OpenAI, Anthropic and MCP do"
-        )
-    )
+    _serve(_command(commands, "serve", "serve a model and its tools over HTTP, as OpenAI, Anthropic and MCP do"))
     _run(_command(commands, "run", "let an agent solve one task in the terminal"))
     _shell(_command(commands, "shell", "chat with an agent"))
     _mcp(_command(commands, "mcp", "offer the tools to one MCP client over stdin and stdout"))

@@ -184,7 +184,7 @@ def test_the_steps_of_the_loop_are_those_of_the_agent(monkeypatch, tmp_path, wri
     call = '<tool_call>\n{"name": "read_text_file", "arguments": {"path": "expenses.csv"}}\n</tool_call>'
     script = [f"{call}\n{call}", "Done."]
     engine = make_engine(folder, lambda request: script.pop(0))
-    monkeypatch.setattr(served, "AsyncEngine", lambda config: engine)
+    monkeypatch.setattr(served, "AsyncEngine", lambda *_: engine)
     (first, second), ending = anyio.run(loop_steps, str(folder), "add them up")
     assert ending == "an answer"
     assert (first.tools, second.tools) == (["read_text_file"] * 2, [])
