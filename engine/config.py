@@ -76,10 +76,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise :class:`InvalidConfig` for the first value out of range."""
         for name in ("max_waiting", "page_size", "tensor_parallel_size", "nnodes"):
-            _at_least(1, name, getattr(self, name))
+            _at_least_one(name, getattr(self, name))
         for name in ("max_running", "max_model_len", "kv_tokens", "kv_memory", "step_budget", "threads"):
             if (value := getattr(self, name)) is not None:
-                _at_least(1, name, value)
+                _at_least_one(name, value)
         if self.tensor_parallel_size % self.nnodes:
             raise InvalidConfig(
                 f"tensor_parallel_size is {self.tensor_parallel_size}; nnodes={self.nnodes} machines cannot share it "
@@ -91,6 +91,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidConfig("rendezvous must be HOST:PORT of the first machine where nnodes is more than 1.")
 
 
-def _at_least(least: int, name: str, value: int) -> None:
-    if value < least:
-        raise InvalidConfig(f"{name} is {value}; it must be at least {least}.")
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise InvalidConfig(f"{name} is {value}; it must be at least 1.")

@@ -5,10 +5,6 @@ One thread does everything: read the inbox, step the scheduler, send what happen
 
 from __future__ import annotations
 
-import logging
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +16,7 @@ import zmq
 from .errors import EngineError, InvalidRequest
 from .garbage import freeze_loaded
 from .helpers import start_helpers
-from .parent import exit_with_parent
+from .parent import begin
 from .protocol import (
     Abort,
     Error,
@@ -46,11 +42,7 @@ _PATIENCE = 500  # milliseconds between looks at grammars that may be overdue
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(message)s")
-    for stop in (signal.SIGINT, signal.SIGTERM):  # the front decides; it ends our standard input
-        signal.signal(stop, signal.SIG_IGN)
-    start_up = msgspec.json.decode(sys.stdin.buffer.readline(), type=StartUp)
-    threading.Thread(target=exit_with_parent, daemon=True).start()
+    start_up = begin("engine", StartUp)
     context = zmq.Context()
     inbox, outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
     for socket, address in ((inbox, start_up.inbox), (outbox, start_up.outbox)):

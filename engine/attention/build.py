@@ -32,9 +32,7 @@ def build_attention(
     name = config.attention
     narrow = size.dtype != dtype  # only our own kernels read a cache of another type
     if name == "auto":
-        name = (
-            "torch" if device.type == "cpu" else "flashinfer" if _installed("flashinfer") and not narrow else "triton"
-        )
+        name = "torch" if device.type == "cpu" else "flashinfer" if _has_flashinfer() and not narrow else "triton"
     if narrow and name != "triton":
         raise InvalidConfig(
             f"kv_dtype={config.kv_dtype} needs CUDA and attention=triton; it is {name} on {device.type}."
@@ -48,7 +46,7 @@ def build_attention(
             f"the model's heads have {group.head_dim} numbers, and attention={name} takes powers of two only. "
             "Use attention=torch."
         )
-    if name == "flashinfer" and not _installed("flashinfer"):
+    if name == "flashinfer" and not _has_flashinfer():
         raise InvalidConfig("attention=flashinfer, but FlashInfer is not installed: pip install 'agenthost[cuda]'.")
     most = max_rows * -(-max_model_len // config.page_size)
     arguments = (group, model.num_heads, size.pages, config.page_size, dtype, size.dtype, device)
@@ -60,5 +58,5 @@ def build_attention(
     return FlashInferAttention(*arguments, max_rows=max_rows, max_pages=most, prefill="fa3" if hopper else "fa2")
 
 
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+def _has_flashinfer() -> bool:
+    return importlib.util.find_spec("flashinfer") is not None

@@ -67,7 +67,7 @@ def build_decoder(
 
 
 def dummy_decoder(
-    config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device, seed: int, group: Group = ALONE
+    config: ModelConfig, max_position: int, dtype: torch.dtype, device: torch.device, seed: int, group: Group
 ) -> Decoder:
     """The same model with random weights of a size that keeps activations finite; each rank has its own."""
     decoder = _empty(config, group, max_position, dtype, device)

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
 import threading
 import time
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
-import msgspec
-
 from ..garbage import freeze_loaded
-from ..parent import exit_with_parent
+from ..parent import begin
 from ..runner.load import device_of, load_runner
 from ..runner.step import Step
 from .group import RankGroup
@@ -32,11 +28,7 @@ _LAST_STEP = 3.0  # seconds that a step may take when rank 0 has left
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s rank %(levelname)s %(message)s")
-    for stop in (signal.SIGINT, signal.SIGTERM):  # rank 0 decides; it ends our standard input
-        signal.signal(stop, signal.SIG_IGN)
-    start = msgspec.json.decode(sys.stdin.buffer.readline(), type=RankStart)
-    threading.Thread(target=exit_with_parent, daemon=True).start()
+    start = begin("rank", RankStart)
     try:
         _follow(start)
     except BaseException:

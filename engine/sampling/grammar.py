@@ -35,7 +35,7 @@ import socket
 import subprocess
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -289,27 +289,21 @@ class GrammarService:
             self._tell(grammar, EngineError("Grammars are not available: their compiler does not start. See the log."))
 
 
-def apply_bitmask(logits: torch.Tensor, bitmask: torch.Tensor, rows: Iterable[int] | None = None) -> None:
+def apply_bitmask(logits: torch.Tensor, bitmask: torch.Tensor) -> None:
     """Set the logits of tokens that are not allowed to -inf, in place.
 
     Args:
         logits: (rows, vocabulary), any floating dtype and device.
         bitmask: (rows, words) int32 on the CPU; bit t % 32 of word t // 32 allows token t.
-        rows: the rows to mask; None means all.
     """
     vocabulary = logits.shape[-1]
     if bitmask.shape[-1] * _WORD_BITS < vocabulary:
         raise ValueError(f"a bitmask of {bitmask.shape[-1]} words does not cover {vocabulary} logits")
-    chosen = None if rows is None else list(rows)
-    words = bitmask if chosen is None else bitmask[chosen]
     if logits.device.type == "cpu":
-        bits = np.unpackbits(words.numpy().view(np.uint8), axis=-1, count=vocabulary, bitorder="little")
+        bits = np.unpackbits(bitmask.numpy().view(np.uint8), axis=-1, count=vocabulary, bitorder="little")
         refused = ~torch.from_numpy(bits).view(torch.bool)
     else:
         shifts = torch.arange(_WORD_BITS, dtype=torch.int32, device=logits.device)
-        bits = (words.to(logits.device, non_blocking=True).unsqueeze(-1) >> shifts) & 1
+        bits = (bitmask.to(logits.device, non_blocking=True).unsqueeze(-1) >> shifts) & 1
         refused = (bits == 0).flatten(-2)[:, :vocabulary]
-    if chosen is None:
-        logits.masked_fill_(refused, -torch.inf)
-    else:
-        logits[chosen] = logits[chosen].masked_fill(refused, -torch.inf)
+    logits.masked_fill_(refused, -torch.inf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .detokenizer import IncrementalDetokenizer
-from .stream import Piece, StopScanner, TextStream
+from .stream import StopScanner, TextStream
 from .tokenizer import Tokenizer
 
-__all__ = ["IncrementalDetokenizer", "Piece", "StopScanner", "TextStream", "Tokenizer"]
+__all__ = ["IncrementalDetokenizer", "StopScanner", "TextStream", "Tokenizer"]

@@ -6,7 +6,6 @@ chat_template.jinja) with the same results, without importing it: that would loa
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +15,6 @@ from ..errors import ModelNotFound
 from . import files
 from .detokenizer import IncrementalDetokenizer
 from .pieces import TokenPieces
-
-# Encoding this much text takes about a millisecond: less than the way to another thread and back is worth.
-_SHORT = 4096
 
 
 class Tokenizer:
@@ -75,12 +71,6 @@ class Tokenizer:
         """
         # encode_batch releases the GIL while it works; encode does not.
         return self._backend.encode_batch_fast([_well_formed(text)], add_special_tokens=add_special_tokens)[0].ids
-
-    async def encode_async(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        """Like :meth:`encode`, without holding up the event loop for long texts."""
-        if len(text) <= _SHORT:
-            return self.encode(text, add_special_tokens)
-        return await asyncio.to_thread(self.encode, text, add_special_tokens)
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of a finished output, exactly as the same tokens give it when they are streamed.

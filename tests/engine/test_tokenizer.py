@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import subprocess
@@ -151,11 +150,6 @@ def test_lone_surrogates_become_replacement_characters(ours):
 def test_ids_outside_the_vocabulary_add_nothing(ours):
     ids = ours.encode("Hello world")
     assert ours.decode([*ids, 10**6]) == ours.decode(ids)
-
-
-@pytest.mark.parametrize("text", ["short", "a long text, " * 20_000], ids=["short", "long"])
-def test_encoding_in_the_background_gives_the_same(ours, text):
-    assert asyncio.run(ours.encode_async(text)) == ours.encode(text)
 
 
 def test_token_bytes_are_parts_of_characters(byte_level_folder):
