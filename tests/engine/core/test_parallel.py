@@ -166,6 +166,8 @@ def test_two_machines_share_a_model(reference):
         ({"nnodes": 2}, "rendezvous must be HOST:PORT"),
         ({"nnodes": 4}, "cannot share it evenly"),
         ({"node_rank": 1}, "node_rank is 1; with nnodes=1 it counts from 0"),
+        # Found by every rank for itself; the others' end must not drown what rank 0 says.
+        pytest.param({"kv_tokens": 3}, "the KV cache would hold 3 tokens", marks=pytest.mark.slow),
     ],
 )
 def test_a_division_that_cannot_be_is_refused(reference, options, said):
