@@ -12,6 +12,7 @@ import pytest
 import tokenizers
 import torch
 import transformers
+from agenthost.engine import TokenStream
 from agenthost.engine.attention.base import AttentionBackend
 from agenthost.engine.attention.paged import PagedAttention
 from agenthost.engine.attention.torch_sdpa import TorchAttention
@@ -123,6 +124,10 @@ torch.set_num_threads(1)  # for models so small that threads only wait for each 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     return make_reference("qwen3", tmp_path_factory.mktemp("model"))
+
+
+async def tokens_of(stream: TokenStream) -> list[int]:
+    return [token async for output in stream for token in output.token_ids]
 
 
 class Serving:

@@ -32,6 +32,8 @@ from agenthost.engine.parallel.shard import Shard
 from agenthost.engine.parallel.wire import pack, unpack
 from agenthost.engine.runner.step import Step
 
+from .conftest import tokens_of
+
 TOLERANCE = 2e-3  # on logits of magnitude 10 to 100
 
 
@@ -46,10 +48,6 @@ def config(reference, size: int = 2, **options: Any) -> EngineConfig:
 
 def request(name: str, prompt: list[int], **sampling) -> Request:
     return Request(id=name, prompt=prompt, sampling=SamplingParams(temperature=0.0, ignore_eos=True, **sampling))
-
-
-async def tokens_of(stream) -> list[int]:
-    return [token async for output in stream for token in output.token_ids]
 
 
 def ranks_of(pid: int) -> list[psutil.Process]:

@@ -13,6 +13,8 @@ import pytest
 from agenthost.engine import AsyncEngine, EngineConfig, Request, SamplingParams, client
 from agenthost.engine.errors import ContextOverflow, EngineDied, InvalidConfig, InvalidRequest, ModelNotFound
 
+from .conftest import tokens_of
+
 
 def config(reference, **options):
     return EngineConfig(model=str(reference.folder), dtype="float32", kv_tokens=2000, max_running=8, **options)
@@ -21,10 +23,6 @@ def config(reference, **options):
 def request(name: str, prompt: list[int], **sampling: Any) -> Request:
     sampling.setdefault("temperature", 0.0)
     return Request(id=name, prompt=prompt, sampling=SamplingParams(**sampling))
-
-
-async def tokens_of(stream) -> list[int]:
-    return [token async for output in stream for token in output.token_ids]
 
 
 def test_concurrent_streams_are_the_models_outputs(reference):

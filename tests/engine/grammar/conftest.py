@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,11 @@ WAIT = 60.0  # seconds; only a service that hangs uses them up
 class Grammars:
     """A service, the tokenizer it reads, and short ways to use both."""
 
-    def __init__(self, folder: Path, **limits: float) -> None:
+    def __init__(self, folder: Path) -> None:
         self.tokenizer = Tokenizer.load(folder)
         self.vocab_size = self.tokenizer.vocab_size + PADDING
         self.stops = self.tokenizer.eos_token_ids
-        self.config = CompilerConfig(folder=str(folder), vocab_size=self.vocab_size, **limits)  # pyright: ignore[reportArgumentType]
-        self.service = GrammarService(self.config)
+        self.service = GrammarService(CompilerConfig(folder=str(folder), vocab_size=self.vocab_size))
 
     def results(self, *grammars: Grammar) -> dict[Grammar, CompiledGrammar | EngineError]:
         """Submit, and wait until the service has spoken of each."""
@@ -132,20 +131,6 @@ def grammars(byte_level_folder: Path) -> Iterator[Grammars]:
     harness = Grammars(byte_level_folder)
     yield harness
     harness.service.close()
-
-
-@pytest.fixture
-def own_grammars(byte_level_folder: Path) -> Iterator[Callable[..., Grammars]]:
-    """Makes services whose processes a test may kill, with limits of its own."""
-    made: list[Grammars] = []
-
-    def make(folder: Path = byte_level_folder, **limits: float) -> Grammars:
-        made.append(Grammars(folder, **limits))
-        return made[-1]
-
-    yield make
-    for harness in made:
-        harness.service.close()
 
 
 @pytest.fixture
