@@ -80,6 +80,12 @@ def interpreter(backend: Backend, session: Session) -> Interpreter:
     return session.keep(Interpreter, lambda: Interpreter(backend, spec, grace=0.5))
 
 
+async def end_of(interpreter: Interpreter) -> None:
+    """Until the present sandbox has ended."""
+    assert interpreter._sandbox
+    await interpreter._sandbox.ended
+
+
 def leftovers() -> dict[str, set[str]]:
     """What sessions could leave behind on this machine."""
     descriptors = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))

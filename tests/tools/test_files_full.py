@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from agenthost.tools import Session, ToolContext, default_tools
+from agenthost.tools import Session, default_tools
 from agenthost.tools.files.sets import core_file_tools, full_file_tools
 
 pytestmark = pytest.mark.anyio
@@ -16,13 +16,8 @@ PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001
 
 
 @pytest.fixture
-def call(verdict, backend, session: Session):
-    registry = default_tools(verdict, files="full").registry
-
-    async def call(name: str, **arguments: object):
-        return await registry.call(name, arguments, ToolContext(session))
-
-    return call
+def offer(verdict, backend):
+    return default_tools(verdict, files="full")
 
 
 @pytest.fixture

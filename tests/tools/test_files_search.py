@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from agenthost.tools import Session, ToolContext, ToolError, default_tools
+from agenthost.tools import Session, ToolError, default_tools
 from agenthost.tools.bench import race
 from agenthost.tools.files.beneath import Root
 from agenthost.tools.files.grep import Query, grep
@@ -19,13 +19,16 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def call(verdict, backend, session: Session):
-    registry = default_tools(verdict, files="full").registry
+def offer(verdict, backend):
+    return default_tools(verdict, files="full")
 
-    async def call(name: str, **arguments: object) -> str:
-        return (await registry.call(name, arguments, ToolContext(session))).text
 
-    return call
+@pytest.fixture
+def call(call):
+    async def call_for_text(name: str, **arguments: object) -> str:
+        return (await call(name, **arguments)).text
+
+    return call_for_text
 
 
 @pytest.fixture

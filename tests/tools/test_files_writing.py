@@ -9,21 +9,14 @@ import subprocess
 import sys
 
 import pytest
-from agenthost.tools import Session, ToolContext, default_tools
-from agenthost.tools.files.usage import Quota
+from agenthost.tools import ToolContext, default_tools
 
 pytestmark = pytest.mark.anyio
-FREE = Quota(bytes=None, entries=None, reserve=0)
 
 
 @pytest.fixture
-def call(verdict, backend, session: Session):
-    registry = default_tools(verdict, files="full").registry
-
-    async def call(name: str, **arguments: object):
-        return await registry.call(name, arguments, ToolContext(session))
-
-    return call
+def offer(verdict, backend):
+    return default_tools(verdict, files="full")
 
 
 async def test_a_file_that_code_changed_after_it_was_read_is_not_overwritten(call):

@@ -13,6 +13,8 @@ from agenthost.tools.code.interpreter import Idle, Interpreter
 from agenthost.tools.code.tool import PythonTool
 from agenthost.tools.sandbox.local import LocalSandbox
 
+from .conftest import end_of
+
 pytestmark = pytest.mark.anyio
 
 
@@ -175,12 +177,6 @@ async def test_cancelling_a_call_that_does_not_stop_kills_it(interpreter, sessio
         await task
     outcome = await interpreter.execute("1", 10)
     assert (outcome.value, outcome.state_lost) == ("1", True)
-
-
-async def end_of(interpreter: Interpreter) -> None:
-    """Until the present sandbox has ended."""
-    assert interpreter._sandbox
-    await interpreter._sandbox.ended
 
 
 async def test_commands_run_without_a_shell(backend, session):

@@ -6,7 +6,8 @@ import os
 
 import pytest
 from agenthost.tools.code.artifacts import small
-from agenthost.tools.code.interpreter import Interpreter
+
+from .conftest import end_of
 
 pytestmark = pytest.mark.anyio
 
@@ -16,12 +17,6 @@ async def test_a_flood_is_stopped_and_costs_no_memory(interpreter):
     assert outcome.status == "output-limit"
     assert len(outcome.stdout) < 13_000
     assert (await interpreter.execute("1", 10)).value == "1"
-
-
-async def end_of(interpreter: Interpreter) -> None:
-    """Until the present sandbox has ended."""
-    assert interpreter._sandbox
-    await interpreter._sandbox.ended
 
 
 async def test_a_child_that_floods_after_the_call_is_ended(interpreter):
