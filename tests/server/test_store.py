@@ -34,7 +34,7 @@ def run_with(work, url):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     """A PostgreSQL server of our own, reached by a socket in its folder."""
     found = [*glob.glob("/usr/lib/postgresql/*/bin"), os.path.dirname(shutil.which("initdb") or "")]
     programs = next((folder for folder in found if folder and os.path.exists(f"{folder}/pg_ctl")), None)
