@@ -177,18 +177,3 @@ async def test_cancelling_a_call_that_does_not_stop_kills_it(interpreter, sessio
         await task
     outcome = await interpreter.execute("1", 10)
     assert (outcome.value, outcome.state_lost) == ("1", True)
-
-
-async def test_commands_run_without_a_shell(backend, session):
-    sandbox = await backend.create(session.sandbox)
-    execution = await sandbox.exec_command(["sh", "-c", "echo out; echo err >&2; exit 3", "$HOME"])
-    assert (await execution.answer).exit_status == 3
-    sandbox.finish()
-    assert (execution.stdout.text(), execution.stderr.text()) == ("out\n", "err\n")
-    execution = await sandbox.exec_command(["no-such-program"])
-    assert "FileNotFoundError" in ((await execution.answer).traceback or "")
-    execution = await sandbox.exec_command(["sh", "-c", "echo begun; exec sleep 60"])
-    await until(lambda: execution.stdout.total > 0)
-    sandbox.interrupt()
-    assert "KeyboardInterrupt" in ((await execution.answer).traceback or "")
-    await sandbox.close()

@@ -32,22 +32,18 @@ class Answer:
     Args:
         value: repr of a cell's last expression, None when there was none.
         traceback: None when it went well.
-        exit_status: of a command; negative for the signal that ended it.
         figures: what matplotlib drew.
     """
 
     value: str | None = None
     traceback: str | None = None
-    exit_status: int | None = None
     figures: tuple[Figure, ...] = ()
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> Answer:
-        status = message.get("exit_status")
         return cls(
             value=_text(message.get("value")),
             traceback=_text(message.get("traceback")),
-            exit_status=status if isinstance(status, int) and abs(status) < 1 << 31 else None,
             figures=tuple(_figures(message.get("figures"))),
         )
 

@@ -10,7 +10,6 @@ import asyncio
 import secrets
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +22,7 @@ _NEWS = 1 << 16
 
 
 class Execution:
-    """A cell or a command in flight.
+    """A cell in flight.
 
     Args:
         output_limit: bytes that it may print; ``limit`` is set when it prints more.
@@ -66,8 +65,8 @@ class Stats:
 class Sandbox(ABC):
     """One session's running sandbox. Belongs to the event loop it was made in.
 
-    One execution at a time: :meth:`exec_code` or :meth:`exec_command` starts it, its ``answer``, its ``limit`` or
-    :attr:`ended` comes, and :meth:`finish` ends it.
+    One execution at a time: :meth:`exec_code` starts it, its ``answer``, its ``limit`` or :attr:`ended` comes, and
+    :meth:`finish` ends it.
     """
 
     ended: asyncio.Future[None]  # done when nothing runs inside any more
@@ -76,10 +75,6 @@ class Sandbox(ABC):
     @abstractmethod
     async def exec_code(self, code: str, cell: int) -> Execution:
         """Start Python source in the sandbox's one ``__main__``; ``cell`` is its number in tracebacks."""
-
-    @abstractmethod
-    async def exec_command(self, command: Sequence[str]) -> Execution:
-        """Start a program, its arguments as they are, no shell; the answer carries its exit status."""
 
     @abstractmethod
     def finish(self) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -103,19 +102,13 @@ class LocalSandbox(Sandbox):
         self._idle = True
 
     async def exec_code(self, code: str, cell: int) -> Execution:
-        return await self._start({"cell": cell, "code": code})
-
-    async def exec_command(self, command: Sequence[str]) -> Execution:
-        return await self._start({"command": list(command)})
-
-    async def _start(self, request: dict[str, Any]) -> Execution:
         execution = self._execution = Execution(self._output_limit, _WHOLE)
         self._messages = 0
         self._idle = False
         if self._frozen or self._freezing:
             await self.thaw()
         with suppress(OSError):  # the program is gone: `ended` says so
-            await self._send({"id": execution.nonce, **request})
+            await self._send({"id": execution.nonce, "cell": cell, "code": code})
         return execution
 
     def finish(self) -> None:

@@ -1,9 +1,9 @@
 """The interpreter inside the sandbox: reads cells from its control socket, runs them in one `__main__`, reports.
 
 The first line it reads is ``{"id", "rlimits"}``, with ``"listen"`` and ``"environment"`` where there is a network: then
-a listening socket goes along with the answer. Each further line is ``{"id", "cell", "code"}`` or ``{"id", "command"}``.
-Each is answered by ``{"id", "value", "traceback", "figures"}`` or ``{"id", "exit_status", "traceback"}``, where ``id``
-is the caller's nonce. stdout and stderr are plain descriptors, so that what child processes print is caught too.
+a listening socket goes along with the answer. Each further line is ``{"id", "cell", "code"}``, answered by
+``{"id", "value", "traceback", "figures"}``, where ``id`` is the caller's nonce. stdout and stderr are plain
+descriptors, so that what child processes print is caught too.
 
 Cells share this process and may break anything in it. References that the loop needs are therefore taken before the
 first cell, and the host treats every answer as untrusted.
@@ -20,7 +20,6 @@ import resource
 import signal
 import site
 import socket
-import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -33,7 +32,6 @@ from .tracebacks import describe, shorten
 _exit, _getpid = os._exit, os.getpid
 _loads, _dumps = json.loads, json.dumps
 _signal, _SIGINT = signal.signal, signal.SIGINT
-_run, _DEVNULL = subprocess.run, subprocess.DEVNULL
 
 
 class Loop:
@@ -67,7 +65,7 @@ class Loop:
             self.before_cell()
             _signal(_SIGINT, self.on_interrupt)
             try:
-                answer = self.command(request["command"]) if "command" in request else self.cell(request)
+                answer = self.cell(request)
             except KeyboardInterrupt:  # came between the cell's end and this line
                 answer = {"traceback": "KeyboardInterrupt"}
             self.busy = False
@@ -141,14 +139,6 @@ class Loop:
             self.busy = False
             return {"traceback": shorten(describe(error, self.workspace))}
         return answer
-
-    def command(self, command: list[str]) -> dict[str, object]:
-        """Run a program to its end; an interrupt ends it."""
-        self.busy = True
-        try:
-            return {"exit_status": _run(command, stdin=_DEVNULL, check=False).returncode}
-        except (OSError, ValueError, KeyboardInterrupt) as error:
-            return {"traceback": shorten(describe(error, self.workspace))}
 
     def flush(self) -> None:
         for stream in (sys.stdout, sys.stderr):
