@@ -49,12 +49,11 @@ if TYPE_CHECKING:
     from .observe.tracing import Tracing
 
 
-def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: Hands | None = None) -> FastAPI:
+def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastAPI:
     """The ASGI application. Its lifespan starts the engine and returns at once; ``/health`` tells when it is ready.
 
     Args:
         engine: another engine than the one that ``config`` describes.
-        hands: other tools than those that this machine has.
     """
     keys = Keys.load(
         [config.api_key] if config.api_key else [],
@@ -71,7 +70,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     )
 
     served.cache_per_owner = config.prefix_cache_per_key
-    hands = hands or Hands(_sessions(config), config.browsing, config.sandbox)
+    hands = Hands(_sessions(config), config.browsing, config.sandbox)
     metrics = Metrics(served.names[0], served.engine, served.transcript, hands)
     tracing = _tracing(config, served.names[0])
     watcher = metrics if tracing is None else Watchers([metrics, tracing])
@@ -114,7 +113,6 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None, hands: H
     app.state.external = external
     app.state.kept = kept
     app.state.metrics = metrics
-    app.state.config = config
     app.state.containers = containers
     app.state.responses = responses
     app.router.routes += mcp.routes(tokens)  # first: routes are tried in order, and its calls are short

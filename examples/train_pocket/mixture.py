@@ -181,9 +181,7 @@ class Conversation:
 
     messages: list[Message]
     tool_lines: list[str]
-    tasks: list[str]
     answers: list[Answer]
-    world: World
 
 
 @dataclass
@@ -225,9 +223,7 @@ class Generator:
         if text:
             messages.append({"role": "system", "content": text})
         answers = [play(scene.world, round_, messages) for task in tasks for round_ in task.rounds]
-        return Conversation(
-            messages, scene.world.toolbox.lines(), [task.category for task in tasks], answers, scene.world
-        )
+        return Conversation(messages, scene.world.toolbox.lines(), answers)
 
     def scene(self, shape: Shape = SHORT) -> Scene:
         """An empty world in the (cleared) workspace."""

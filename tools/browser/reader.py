@@ -17,7 +17,6 @@ from . import extract
 from .extract import HEADER, Text
 
 _SECONDS = 10.0
-_START_SECONDS = 30.0
 _LONGEST_ANSWER = 64 << 20
 _WORKERS = 2
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..episode import Answer, Round, Script, Task, single, turn
 from ..phrasing import bank, fill
 from ..scene import Scene
@@ -50,16 +48,12 @@ def _kept_note(scene: Scene) -> tuple[str, str, list[str]] | None:
     return kind, path, items
 
 
-def _find(scene: Scene, path: str) -> Callable[[], Script]:
+def _find(path: str) -> Script:
     """Look where the file is."""
-
-    def script() -> Script:
-        yield turn("list_directory", {"path": "."})
-        if "/" in path:
-            yield turn("list_directory", {"path": path.rsplit("/", 1)[0]})
-        return Answer("")
-
-    return script
+    yield turn("list_directory", {"path": "."})
+    if "/" in path:
+        yield turn("list_directory", {"path": path.rsplit("/", 1)[0]})
+    return Answer("")
 
 
 def unnamed_note(scene: Scene) -> Task:
@@ -71,7 +65,7 @@ def unnamed_note(scene: Scene) -> Task:
     scene.other_files(0, 4)
 
     def script() -> Script:
-        yield from _find(scene, path)()
+        yield from _find(path)
         yield turn("read_text_file", {"path": path})
         joined = ", ".join(items)
         return Answer(scene.slots.pick([f"{path} lists: {joined}.", f"According to {path}: {joined}."]), tuple(items))
@@ -99,7 +93,7 @@ def unnamed_append(scene: Scene) -> Task:
     }.get(kind, kind)
 
     def script() -> Script:
-        yield from _find(scene, path)()
+        yield from _find(path)
         yield turn("read_text_file", {"path": path})
         yield turn("write_file", {"path": path, "content": after})
         return Answer(

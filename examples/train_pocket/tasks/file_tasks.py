@@ -10,8 +10,6 @@ from ..slots import Slots
 from .facts import Fact, draw_facts, fact_answer, facts_text
 from .python_tasks import failed
 
-_DONE = ["Done.", "OK.", "Done!"]
-
 
 def names_in(listing: str) -> list[str]:
     return [line.split("] ", 1)[1] for line in listing.split("\n") if line.startswith("[")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from .base import (
     CallArguments,
     CallStart,
-    ChoiceMode,
     Delta,
     FunctionTool,
     ReasoningDelta,
@@ -31,7 +30,6 @@ __all__ = [
     "FORMATS",
     "CallArguments",
     "CallStart",
-    "ChoiceMode",
     "Delta",
     "FunctionTool",
     "ReasoningDelta",

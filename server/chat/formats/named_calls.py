@@ -29,7 +29,6 @@ class NamedCalls(MarkupParser):
         super().__init__([call] if section is None else [section, call])
         self._call = call
         self._header = header
-        self._section = section
         self._closes = closes
         self._name = ""
         self._id: str | None = None

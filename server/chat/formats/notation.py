@@ -19,7 +19,6 @@ _DEEPEST = 6
 _MOST_PARTS = 2000  # of one tool's grammar: references and choices among choices multiply
 _LONG = 100  # characters of a text that count as one part more
 _MOST_ORDERED = 32  # optional properties that stand in their order, which takes the square of so many parts
-_SCALARS = ("integer", "number")
 _IMPLIED = {"properties": "object", "items": "array", "prefixItems": "array", "pattern": "string"}
 
 

@@ -129,13 +129,13 @@ def read_tools(tools: Sequence[JsonObject], offer: Offer, model: str, operators:
         kind = tool.get("type")
         place = f"tools[{index}]"
         if kind == "function":
-            _add(read, tool, "function", _function(tool, place), place)
+            _add(read, "function", _function(tool), place)
         elif kind == "custom":
-            _add(read, tool, "custom", _custom(tool, place), place)
+            _add(read, "custom", _custom(tool, place), place)
         elif kind in _SHELLS:
             description, properties, required = _SHELLS[kind]
             schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-            _add(read, {"name": kind}, kind, {"name": kind, "description": description, "parameters": schema}, place)
+            _add(read, kind, {"name": kind, "description": description, "parameters": schema}, place)
         elif kind == _CODE:
             _host(read, ["python"], Face("code_interpreter"), offer, model, place)
             read.container = _container(tool, place) or read.container
@@ -198,7 +198,7 @@ def _named(choice: JsonObject, tools: RequestTools) -> list[str]:
     return [tool for tool, face in tools.faces.items() if face.kind == kind]
 
 
-def _function(tool: JsonObject, place: str) -> JsonObject:
+def _function(tool: JsonObject) -> JsonObject:
     # Some clients send the function as chat completions have it.
     function = tool.get("function") if isinstance(tool.get("function"), dict) else tool
     assert isinstance(function, dict)
@@ -214,9 +214,9 @@ def _namespace(read: RequestTools, namespace: JsonObject, place: str) -> None:
         inner = f"{place}.tools[{index}]"
         if not isinstance(tool, dict) or tool.get("type") != "function":
             raise ApiError("A namespace holds functions.", code="unsupported_value", param=inner)
-        function = _function(tool, inner)
+        function = _function(tool)
         own = str(function.get("name"))
-        _add(read, tool, "function", {**function, "name": f"{name}.{own}"}, inner)
+        _add(read, "function", {**function, "name": f"{name}.{own}"}, inner)
         read.faces[f"{name}.{own}"] = Face("function", name, own)
 
 
@@ -290,7 +290,7 @@ def _host(read: RequestTools, names: list[str], face: Face, offer: Offer, model:
         read.hosted.append(name)
 
 
-def _add(read: RequestTools, tool: JsonObject, kind: Kind, function: JsonObject, place: str) -> None:
+def _add(read: RequestTools, kind: Kind, function: JsonObject, place: str) -> None:
     name = function.get("name")
     if not isinstance(name, str):
         raise ApiError(f"Missing required parameter: '{place}.name'.", code="missing_required_parameter", param=place)
