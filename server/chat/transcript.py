@@ -102,12 +102,14 @@ class Transcript:
 
     Args:
         max_tokens: how many ids are kept in memory (4 bytes each); the turns used longest ago go first.
+
+    Attributes:
         store: where turns of stored conversations are kept as well.
     """
 
-    def __init__(self, max_tokens: int = 64_000_000, store: TurnStore | None = None) -> None:
+    def __init__(self, max_tokens: int = 64_000_000) -> None:
         self.counts = Counts()
-        self.store = store
+        self.store: TurnStore | None = None
         self._max_tokens = max_tokens
         self._tokens = 0
         self._turns: OrderedDict[Digest, Turn] = OrderedDict()

@@ -22,6 +22,7 @@ from .visits import Context, Visits, caller
 from .watch import Watch
 
 PAGE = 200  # resources
+_MOST_READ = 8 << 20  # bytes of one file
 _MOST_LISTED = 5000  # files of one workspace
 _MOST_FOLLOWED = 100  # resources of one subscription
 _NOT_FOUND_BEFORE = -32002  # before 2026-07-28
@@ -32,13 +33,11 @@ class Resources:
     Args:
         visits: whose sessions there are.
         watch: tells of changes.
-        max_read: bytes of one file.
     """
 
-    def __init__(self, visits: Visits, watch: Watch, max_read: int = 8 * 1024 * 1024) -> None:
+    def __init__(self, visits: Visits, watch: Watch) -> None:
         self._visits = visits
         self._watch = watch
-        self._max_read = max_read
         self._listening = ListenHandler(watch.bus)
 
     async def list(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
@@ -62,11 +61,11 @@ class Resources:
         """Raises MCPError: no such file for this caller, or it is too large."""
         session, path = self._find(context, params.uri)
         try:
-            data = await asyncio.to_thread(_read, session, path, self._max_read + 1)
+            data = await asyncio.to_thread(_read, session, path, _MOST_READ + 1)
         except (OSError, ToolError):
             raise _not_found(context, params.uri) from None
-        if len(data) > self._max_read:
-            message = f"The file has more than {self._max_read} bytes. Read parts of it with a tool."
+        if len(data) > _MOST_READ:
+            message = f"The file has more than {_MOST_READ} bytes. Read parts of it with a tool."
             raise MCPError(types.INVALID_PARAMS, message, data={"uri": params.uri})
         kind = mimetypes.guess_type(path)[0]
         try:

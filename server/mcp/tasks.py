@@ -31,6 +31,8 @@ Status = Literal["working", "input_required", "completed", "failed", "cancelled"
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 _POLL_MS = 500
+_TTL = 3600.0  # seconds after its start for which a task is kept; one that still runs then is stopped
+_MOST = 64  # tasks of one caller at a time
 _MISSING_CAPABILITY = -32021
 _HEADER_MISMATCH = -32020
 
@@ -48,7 +50,6 @@ class Task:
     """One call. ``questions`` holds what it asks now, by keys that answers come back with."""
 
     owner: str
-    ttl: float
     id: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     status: Status = "working"
     message: str | None = None
@@ -113,7 +114,7 @@ class Task:
             "status": self.status,
             "createdAt": _iso(self.created),
             "lastUpdatedAt": _iso(self.updated),
-            "ttlMs": int(self.ttl * 1000),
+            "ttlMs": int(_TTL * 1000),
             "pollIntervalMs": _POLL_MS,
         }
         return shown if self.message is None else {**shown, "statusMessage": self.message}
@@ -123,16 +124,9 @@ Work = Callable[[Task], Awaitable[types.CallToolResult]]
 
 
 class Tasks:
-    """The tasks of all callers. Enter it with `async with` for as long as tasks may run.
+    """The tasks of all callers; :meth:`run` runs for as long as tasks may."""
 
-    Args:
-        ttl: seconds after its start for which a task is kept; one that still runs then is stopped.
-        most: tasks of one caller at a time.
-    """
-
-    def __init__(self, ttl: float = 3600.0, most: int = 64) -> None:
-        self._ttl = ttl
-        self._most = most
+    def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
         self._group: anyio.abc.TaskGroup | None = None
 
@@ -141,7 +135,7 @@ class Tasks:
         async with anyio.create_task_group() as self._group:
             task_status.started()
             while True:
-                await anyio.sleep(min(self._ttl, 10.0))
+                await anyio.sleep(10.0)
                 self._forget()
 
     def install(self, server: Server) -> None:
@@ -159,9 +153,9 @@ class Tasks:
         if self._group is None:
             raise RuntimeError("run the tasks before starting one")
         self._forget()
-        if sum(task.owner == owner for task in self._tasks.values()) >= self._most:
-            raise MCPError(types.INTERNAL_ERROR, f"There are {self._most} tasks, which is the limit. Try again later.")
-        task = Task(owner, self._ttl)
+        if sum(task.owner == owner for task in self._tasks.values()) >= _MOST:
+            raise MCPError(types.INTERNAL_ERROR, f"There are {_MOST} tasks, which is the limit. Try again later.")
+        task = Task(owner)
         self._tasks[task.id] = task
         self._group.start_soon(self._work, task, work)
         return task
@@ -190,7 +184,7 @@ class Tasks:
 
     def _forget(self) -> None:
         now = time.time()
-        for task in [task for task in self._tasks.values() if now - task.created > task.ttl]:
+        for task in [task for task in self._tasks.values() if now - task.created > _TTL]:
             self.drop(task)
 
     async def _get(self, context: Context, params: TaskParams) -> JsonObject:

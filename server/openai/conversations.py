@@ -16,7 +16,7 @@ from ..store.conversations import StoredConversation
 from .errors import ApiError, not_found
 from .pages import Deleted, Page, listed, page
 from .responses.history import with_id
-from .responses.items import Item, ItemError, public, to_messages
+from .responses.items import Item, ItemError, public, read_items
 
 JsonObject = dict[str, Any]
 
@@ -136,7 +136,7 @@ def _items(given: list[JsonObject]) -> list[JsonObject]:
         raise ApiError(f"There are {len(given)} items, at most {_MOST_ITEMS} may be added at once.", param="items")
     items = [with_id(item) for item in given]
     try:
-        to_messages(items)
+        read_items(items)
     except ItemError as error:
         raise ApiError(f"items[{error.index}]: {error}", code="invalid_value", param=f"items[{error.index}]") from error
     return items

@@ -36,13 +36,13 @@ class StoredResponse:
 
 class Responses:
     """
-    Args:
+    Attributes:
         server: names the server that works on what is put here; others may share the store.
     """
 
-    def __init__(self, store: Store, server: str = "") -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self.server = server
+        self.server = ""
 
     async def put(self, response: StoredResponse) -> None:
         """Store it, in place of an earlier state of the same. One that was deleted meanwhile stays deleted."""

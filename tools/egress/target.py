@@ -94,15 +94,13 @@ def authority(host: str, port: int, default: int) -> str:
     return shown if port == default else f"{shown}:{port}"
 
 
-def split_authority(text: str, default: int | None = None) -> tuple[str, int]:
+def split_authority(text: str) -> tuple[str, int]:
     """Host and port of ``host:port``, in canonical form.
 
     Raises:
         Refused: it is none.
     """
-    host, colon, port = text.rpartition(":")
-    if (not colon or text.endswith("]") or not _is_port(port)) and default is not None:
-        host, port = text, str(default)
+    host, _, port = text.rpartition(":")
     if not _is_port(port) or "@" in host or "/" in host or (":" in host and not _bracketed(host)):
         raise Refused(f"{text[:100]!r} is not a host with a port. Write it as example.com:443.")
     return canonical_host(host), int(port)

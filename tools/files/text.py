@@ -36,16 +36,16 @@ class Content:
         return self.status.st_size
 
 
-def read_start(root: Root, path: str, limit: int = READ_LIMIT) -> Content:
-    """The file's text from its start, at most ``limit`` bytes of it.
+def read_start(root: Root, path: str) -> Content:
+    """The file's text from its start, at most READ_LIMIT bytes of it.
 
     Raises:
         ToolError: no such file, not a regular file, not UTF-8 text.
     """
     with opened(root, path) as (fd, status):
-        data = read_bytes(fd, limit + 1)
-    complete = len(data) <= limit
-    return Content(decode(data[:limit], path, complete), complete, status, data.startswith(codecs.BOM_UTF8))
+        data = read_bytes(fd, READ_LIMIT + 1)
+    complete = len(data) <= READ_LIMIT
+    return Content(decode(data[:READ_LIMIT], path, complete), complete, status, data.startswith(codecs.BOM_UTF8))
 
 
 def read_end(root: Root, path: str, lines: int) -> Content:

@@ -7,18 +7,18 @@ import shutil
 import tempfile
 from typing import BinaryIO
 
+_HEAD, _TAIL = 8_000, 4_000  # bytes of a stream that a text has
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
 
 class Capture:
-    """Collects bytes, keeps ``head`` from the start and ``tail`` from the end for :meth:`text`, counts the rest.
+    """Collects bytes, keeps the first and the last for :meth:`text`, counts the rest.
 
     Args:
         whole: bytes from the start that are kept on disk as well when they are more than :meth:`text` has.
     """
 
-    def __init__(self, whole: int = 0, head: int = 8_000, tail: int = 4_000) -> None:
-        self._head_size, self._tail_size = head, tail
+    def __init__(self, whole: int = 0) -> None:
         self._head = bytearray()
         self._tail = bytearray()
         self._whole_size = whole
@@ -27,16 +27,16 @@ class Capture:
 
     def add(self, data: bytes) -> None:
         self.total += len(data)
-        if self._whole is None and self._whole_size and self.total > self._head_size + self._tail_size:
+        if self._whole is None and self._whole_size and self.total > _HEAD + _TAIL:
             self._whole = tempfile.TemporaryFile()  # noqa: SIM115 (`close` closes it)
             self._whole.write(self._head + self._tail)  # nothing has been dropped before
         if self._whole:
             self._whole.write(data[: max(0, self._whole_size - self._whole.tell())])
-        room = self._head_size - len(self._head)
+        room = _HEAD - len(self._head)
         self._head += data[:room]
         if len(data) > room:
             self._tail += data[room:]
-            del self._tail[: -self._tail_size]
+            del self._tail[:-_TAIL]
 
     @property
     def left_out(self) -> int:

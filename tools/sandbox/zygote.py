@@ -19,7 +19,7 @@ from ..errors import SandboxUnavailable
 from .backend import Backend, Sandbox
 from .cgroups import Cgroups
 from .embryo import Embryo, ZygoteGone
-from .identity import IDENTITIES, Identity, IdentityPool, server_is_root
+from .identity import IDENTITIES, Identity, server_is_root
 from .launch import Channels, refuse_root, starting
 from .local import START_TIMEOUT, start_local
 from .packages import PRELOADED, Interpreter
@@ -37,7 +37,6 @@ _LIMITS = Limits()
 class _Held:
     """What a backend keeps running."""
 
-    identities: IdentityPool
     process: ZygoteProcess | None = None
     successor: ZygoteProcess | None = None
     waiting: dict[Identity | None, list[Embryo]] = field(default_factory=dict)
@@ -45,8 +44,8 @@ class _Held:
     def let_go(self) -> None:
         for embryo in [one for embryos in self.waiting.values() for one in embryos]:
             embryo.close()
-            if embryo.identity and self.identities.used(embryo.identity):
-                self.identities.give_back(embryo.identity)
+            if embryo.identity and IDENTITIES.used(embryo.identity):
+                IDENTITIES.give_back(embryo.identity)
         self.waiting.clear()
         for process in (self.process, self.successor):
             if process:
@@ -62,7 +61,6 @@ class Zygote(Backend):
         cgroups: limits for all processes of a session together, where this process may set them.
         ready: how many sandboxes wait for their session.
         preload: modules that every sandbox has loaded.
-        identities: where sessions get their users.
     """
 
     name = "zygote"
@@ -75,17 +73,15 @@ class Zygote(Backend):
         *,
         ready: int = 2,
         preload: tuple[str, ...] = PRELOADED,
-        identities: IdentityPool = IDENTITIES,
     ) -> None:
         self.python = interpreter.host
         self.interpreter = interpreter
         self._cgroups = cgroups
         self._wanted = ready
-        self._identities = identities
         self._network = False  # whether the sandboxes that wait have one
         filters = assemble(), assemble(reach=Reach(internet=True))
         self._make = lambda: ZygoteProcess(interpreter, filters, preload)
-        self._held = _Held(identities)
+        self._held = _Held()
         self._let_go = weakref.finalize(self, self._held.let_go)  # also when the server's process ends in good order
 
     def warm_up(self, network: bool = False) -> None:
@@ -167,7 +163,7 @@ class Zygote(Backend):
         if waiting and waiting[0].network == spec.network:
             embryo = waiting.pop(0)
             if embryo.identity:
-                self._identities.used(embryo.identity)
+                IDENTITIES.used(embryo.identity)
             if embryo.confinement and spec.limits != _LIMITS:
                 embryo.confinement.limit(spec.limits)
             return embryo
@@ -216,16 +212,16 @@ class Zygote(Backend):
         """Let new ones be made for those that were taken, without waiting for them."""
         with suppress(SandboxUnavailable, ZygoteGone, RuntimeError):
             while sum(map(len, self._held.waiting.values())) < self._wanted:
-                identity = self._identities.reserve() if server_is_root() else None
+                identity = IDENTITIES.reserve() if server_is_root() else None
                 try:
                     embryo = self._new(identity, self._network)
                 except BaseException:
                     if identity:
-                        self._identities.give_back(identity)
+                        IDENTITIES.give_back(identity)
                     raise
                 self._held.waiting.setdefault(identity, []).append(embryo)
                 if identity:
-                    self._identities.offer(identity)
+                    IDENTITIES.offer(identity)
 
     async def _claim(self, embryo: Embryo, spec: SandboxSpec) -> Forked:
         await embryo.ready()

@@ -47,6 +47,5 @@ def sample(words: str, max_tokens: int) -> types.CreateMessageRequest:
     )
 
 
-def strings(*names: str, required: bool = True) -> JsonObject:
-    schema: JsonObject = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
-    return {**schema, "required": list(names)} if required else schema
+def strings(*names: str) -> JsonObject:
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": list(names)}

@@ -91,11 +91,6 @@ def read_items(
     return Read(builder.finish(), builder.approvals.approved)
 
 
-def to_messages(items: Sequence[Mapping[str, Any]], private: Private | None = None) -> list[JsonObject]:
-    """The chat messages that ``items`` make, see :func:`read_items`."""
-    return read_items(items, private).messages
-
-
 class _Builder:
     def __init__(self, private: Private, named: Named, old: int) -> None:
         self.approvals = Approvals()

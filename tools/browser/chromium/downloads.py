@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER = "downloads"
 _LARGEST = 64 << 20
+_SETTLED_SECONDS = 20.0
 
 
 @dataclass
@@ -57,10 +58,10 @@ class Downloads:
     def busy(self) -> bool:
         return bool(self._tasks)
 
-    async def settled(self, seconds: float = 20.0) -> None:
+    async def settled(self) -> None:
         """Wait for what has begun, but not longer than some seconds."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+            await asyncio.wait(self._tasks, timeout=_SETTLED_SECONDS)
 
     async def close(self) -> None:
         for task in list(self._tasks):
