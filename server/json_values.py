@@ -1,4 +1,4 @@
-"""Reads JSON that models and clients have written, so that every text in it can be encoded.
+"""JSON objects, and how JSON that models and clients have written is read so that every text in it can be encoded.
 
 Whoever cuts text by its length leaves halves of surrogate pairs, which JSON can escape and UTF-8 cannot carry. Each
 half becomes U+FFFD.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+
+JsonObject = dict[str, Any]
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -22,7 +24,7 @@ def loads(text: str) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
-def loads_object(text: str) -> dict[str, Any]:
+def loads_object(text: str) -> JsonObject:
     """The object that ``text`` is, such as a call's arguments; empty where it is none."""
     try:
         value = loads(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from importlib.metadata import version
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -15,12 +15,11 @@ from .chat.messages import MessageError, normalise
 from .chat.template import TemplateError
 from .http import body
 from .http.answers import answer, answered
+from .json_values import JsonObject
 from .observe.metrics import CONTENT_TYPE
 from .openai.errors import ApiError
 from .openai.prepare import served_name
 from .served import ServedModel
-
-JsonObject = dict[str, Any]
 
 router = APIRouter()
 

@@ -21,7 +21,7 @@ import jsonschema.protocols
 import jsonschema.validators
 import referencing
 
-JsonObject = dict[str, Any]
+from .json_values import JsonObject
 
 _LONGEST = 0.25  # seconds of the processor, for which nothing else in this thread is done
 _MOST_ERRORS = 100  # among which the most useful one is looked for

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-JsonObject = dict[str, Any]
+from .json_values import JsonObject
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,15 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .arguments import problem_of
 from .errors import ToolError
 from .interaction import Ask, Report
+from .json_values import JsonObject
 
 if TYPE_CHECKING:
     from .workspace import Session
-
-JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)

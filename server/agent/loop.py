@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -23,6 +22,7 @@ from ..chat.formats import CallArguments, CallStart, ReasoningDelta, TextDelta, 
 from ..chat.generate import FinishReason, Generation
 from ..chat.model import ChatModel
 from ..chat.template import TemplateError
+from ..json_values import JsonObject
 from .dispatch import Emit, dispatch
 from .events import (
     Answer,
@@ -39,8 +39,6 @@ from .events import (
     Text,
 )
 from .plan import Limits, Plan
-
-JsonObject = dict[str, Any]
 
 _LONGEST_OUTPUT = 32_000
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...engine import SamplingParams
 from ..chat.formats import FunctionTool, ToolChoice
-
-JsonObject = dict[str, Any]
+from ..json_values import JsonObject
 
 _AUTO = ToolChoice()
 _NONE = ToolChoice("none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import msgspec
 
@@ -13,13 +13,11 @@ from ...engine import Tokenizer
 from ..chat.formats import CallArguments, CallStart, Delta, ReasoningDelta, TextDelta
 from ..chat.generate import Generation, Piece
 from ..http.events import Write
-from ..json_values import loads_object
+from ..json_values import JsonObject, loads_object
 from ..openai.errors import from_exception
 from ..openai.prepare import Prepared
 from ..openai.written import Written
 from .errors import error_body
-
-JsonObject = dict[str, Any]
 
 
 class AnthropicUsage(TypedDict):

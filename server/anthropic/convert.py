@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..json_values import JsonObject
 from ..openai.errors import ApiError
 from ..openai.schemas import ChatRequest
 from .schemas import CountRequest, MessagesRequest, Tool
-
-JsonObject = dict[str, Any]
 
 # Some clients begin the system prompt with a line that is another one in every request: no prefix would ever match.
 _NONCE = "x-anthropic-billing-header"

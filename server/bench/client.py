@@ -13,9 +13,8 @@ import httpx2
 import msgspec
 
 from ..http.names import is_loopback
+from ..json_values import JsonObject
 from .errors import RequestFailed, ServerFailed
-
-JsonObject = dict[str, Any]
 
 _SILENCE = 600.0  # seconds without a byte after which an answer is given up
 _SHOWN = 300  # characters of what a server says went wrong

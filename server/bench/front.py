@@ -24,9 +24,8 @@ import anyio
 import httpx2
 
 from ...engine.bench.report import Figure, Report, arguments, positive
+from ..json_values import JsonObject
 from .errors import RequestFailed, ServerFailed
-
-JsonObject = dict[str, Any]
 
 _START = 60.0  # seconds that the server may take
 _PAUSE = 0.5  # seconds between two looks at whether it is idle

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
+from ..json_values import JsonObject
 from .client import Client
-
-JsonObject = dict[str, Any]
 
 # Common enough to be one token each in most vocabularies.
 _WORDS = """

@@ -13,12 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal
 
 from ...engine.bench.report import Report, arguments
 from ...engine.bench.table import Table, Value
-
-JsonObject = dict[str, Any]
+from ..json_values import JsonObject
 
 # name: the words after `agenthost bench`
 RUNS: Mapping[str, tuple[str, ...]] = {

@@ -14,7 +14,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 from ...engine import Tokenizer, resolve_model
 from ...engine.bench.report import Figure, Report, arguments, positive
@@ -22,9 +21,8 @@ from ..chat.conversation import Conversation
 from ..chat.messages import normalise
 from ..chat.model import ChatModel
 from ..chat.transcript import Transcript
+from ..json_values import JsonObject
 from .prompts import random_words
-
-JsonObject = dict[str, Any]
 
 _RESULT_WORDS = 300
 _TOOLS: list[JsonObject] = [

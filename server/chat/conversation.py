@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from ..json_values import JsonObject
 from .messages import assistant
 from .model import ChatModel
 from .transcript import Digest, Found, Hidden, Transcript, Turn, beginning, digests_after, ids_of
-
-JsonObject = dict[str, Any]
 
 
 class Conversation:

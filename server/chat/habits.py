@@ -10,11 +10,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from ..json_values import JsonObject
 from .formats import ToolFormat
-
-JsonObject = dict[str, Any]
 
 _SHORT_ID = 9  # letters and digits, which Mistral's templates insist on
 

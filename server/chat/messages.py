@@ -9,9 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..json_values import loads
-
-JsonObject = dict[str, Any]
+from ..json_values import JsonObject, loads
 
 _ROLES = {"developer": "system", "function": "tool"}
 KNOWN_ROLES = ("system", "developer", "user", "assistant", "tool", "function")

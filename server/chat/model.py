@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ...engine import Grammar, Tokenizer
+from ..json_values import JsonObject
 from . import reasoning
 from .formats import FunctionTool, StreamParser, ToolChoice, ToolFormat, detect, named
 from .messages import easier_messages
 from .probes import observe
 from .reasoning import Place, ReasoningFormat
 from .template import ChatTemplate, TemplateError
-
-JsonObject = dict[str, Any]
 
 # Splits what users and tools say wherever it spells a special token, so that it is tokenised as the text it is.
 # A noncharacter: Unicode guarantees that no text means anything by it.

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
+from ..json_values import JsonObject
 from .habits import Habits
 from .template import ChatTemplate, TemplateError
-
-JsonObject = dict[str, Any]
 
 _SYSTEM = {"role": "system", "content": "Heed this."}
 _USER = {"role": "user", "content": "Go."}

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from ..json_values import JsonObject
 from .formats import Delta, ReasoningDelta, StreamParser, TextDelta, UnknownFormat
 from .formats.markup import Marks, StateParser
-
-JsonObject = dict[str, Any]
 
 Place = Literal["inside", "before", "after"]
 """Where a prompt leaves the model: in its thoughts, where it may open them, or where they have been closed for it."""

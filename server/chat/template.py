@@ -18,8 +18,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-JsonObject = dict[str, Any]
-
+from ..json_values import JsonObject
 
 # All that an expression of a template can raise: what a template cannot do with these messages is a refusal.
 _REFUSALS = (

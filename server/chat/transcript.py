@@ -14,11 +14,12 @@ from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
-JsonObject = dict[str, Any]
+from ..json_values import JsonObject
+
 Digest = bytes
 
 # Why a past turn was rendered again. unknown: it was never generated here, is forgotten, or what led to it was changed.

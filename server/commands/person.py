@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio
 
+from ..json_values import JsonObject
 from .printable import printable
 
 if TYPE_CHECKING:
     from ...tools.interaction import Question, Reply
     from ..agent.approval import Asked, Verdict
 
-JsonObject = dict[str, Any]
 
 _LONGEST = 4000  # characters of what is shown
 _CHUNK = 4096

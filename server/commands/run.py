@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..json_values import JsonObject
 from ..observe import logs
 from .hosted import hosted
 from .person import Person
@@ -17,8 +18,6 @@ from .problems import reported
 
 if TYPE_CHECKING:
     from ..agent.events import Event, Failed
-
-JsonObject = dict[str, Any]
 
 
 def main(options: Mapping[str, Any]) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from fastapi import Response
 
-JsonObject = dict[str, Any]
+from ..json_values import JsonObject
+
 REFERENCE = "#/components/schemas/{name}"
 
 

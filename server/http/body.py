@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.requests import ClientDisconnect
 
-from ..json_values import loads
+from ..json_values import JsonObject, loads
 from ..openai.errors import ApiError, from_validation
 from .answers import REFERENCE
 from .disconnect import ClientGone
 
-JsonObject = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..json_values import JsonObject
 from ..settings import ConfigError
-
-JsonObject = dict[str, Any]
 
 NAME = "agenthost"
 

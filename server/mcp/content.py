@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import mcp.types as types
 
 from ...tools import Session, ToolResult, ToolSpec
+from ..json_values import JsonObject
 from .uris import workspace_uri
-
-JsonObject = dict[str, Any]
 
 SESSION_ID = "session_id"
 # In _meta of results: the workspace, and that variables of earlier calls are gone.

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..http.caller import Caller, has_caller, set_caller
+from ..json_values import JsonObject
 
 if TYPE_CHECKING:
     import jwt
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-JsonObject = dict[str, Any]
 
 TOKEN = "oauth_token"  # in a request's state: what `user` takes
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"

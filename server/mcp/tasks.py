@@ -22,11 +22,11 @@ from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
+from ..json_values import JsonObject
 from .visits import Context, caller
 
 log = logging.getLogger(__name__)
 
-JsonObject = dict[str, Any]
 Status = Literal["working", "input_required", "completed", "failed", "cancelled"]
 
 EXTENSION = "io.modelcontextprotocol/tasks"

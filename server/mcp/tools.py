@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import mcp.types as types
 from mcp.shared.exceptions import MCPError
@@ -15,6 +14,7 @@ from ...tools import Progress, Registry, ToolContext, ToolError
 from ...tools.interaction import Ask, Report
 from ..http.caller import Caller
 from ..http.rate import Rate
+from ..json_values import JsonObject
 from ..observe.calls import UNKNOWN, OnCall, ToolCall, Verdict
 from . import content
 from .asking import asks_by_task, asks_over_connection
@@ -23,8 +23,6 @@ from .tasks import Task, Tasks, supported, within
 from .visits import Context, Visits, caller
 
 log = logging.getLogger(__name__)
-
-JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -22,6 +22,7 @@ from ..http.answers import answered
 from ..http.caller import caller_of
 from ..http.disconnect import until_disconnect
 from ..http.events import DONE, EventStream, Write, event
+from ..json_values import JsonObject
 from ..served import ServedModel
 from . import wire
 from .answer import every, usage
@@ -31,8 +32,6 @@ from .prepare import context_overflow, served_name
 from .sampling import engine_sampling, stop_strings
 from .schemas import CompletionRequest, StreamOptions
 from .wanted import wanted_text
-
-JsonObject = dict[str, Any]
 
 router = APIRouter()
 

@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 import anyio
 from fastapi import APIRouter, Request, Response
@@ -31,13 +31,12 @@ from ..http import body
 from ..http.answers import answer, answered
 from ..http.caller import caller_of
 from ..http.upload import FORM, file_of, form
+from ..json_values import JsonObject
 from ..state import State
 from ..store.containers import StoredContainer
 from .errors import ApiError, no_workspace, not_found
 from .files import Download
 from .pages import Deleted, Page, page
-
-JsonObject = dict[str, Any]
 
 router = APIRouter()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -11,14 +11,13 @@ from pydantic import BaseModel
 from ..http import body
 from ..http.answers import answer, answered
 from ..http.caller import caller_of
+from ..json_values import JsonObject
 from ..state import State
 from ..store.conversations import StoredConversation
 from .errors import ApiError, not_found
 from .pages import Deleted, Page, listed, page
 from .responses.history import with_id
 from .responses.items import Item, ItemError, public, read_items
-
-JsonObject = dict[str, Any]
 
 router = APIRouter()
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 from fastapi import Request, Response
@@ -43,12 +42,11 @@ from ..agent.running import running
 from ..http.caller import caller_of
 from ..http.disconnect import until_disconnect
 from ..http.events import DONE, EventStream, Write, event
+from ..json_values import JsonObject
 from . import wire
 from .errors import ApiError, from_engine, from_exception
 from .hosted_task import HostedTask, begin
 from .schemas import ChatRequest
-
-JsonObject = dict[str, Any]
 
 
 async def answer(request: Request, chat: ChatRequest, name: str) -> Response:

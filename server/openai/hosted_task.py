@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 import anyio
 
@@ -23,13 +23,12 @@ from ..external.external import External
 from ..external.offered import Listed, split, unattended
 from ..hands import Hands
 from ..http.caller import Caller
+from ..json_values import JsonObject
 from ..observe.calls import UNKNOWN, ToolCall
 from ..served import ServedModel
 from .errors import ApiError, no_workspace
 from .prepare import Prepared, prepare
 from .schemas import ChatRequest, FunctionDefinition, ToolDefinition
-
-JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)

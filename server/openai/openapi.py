@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI
 
 from ..anthropic.answer import AnthropicMessage
@@ -11,6 +9,7 @@ from ..anthropic.errors import PATH as ANTHROPIC
 from ..anthropic.errors import AnthropicError
 from ..anthropic.messages import TokenCount
 from ..http.answers import REFERENCE, schemas
+from ..json_values import JsonObject
 from ..operations import CacheReset, Health, Load, ServerInfo, Text, Tokens, Version
 from . import wire
 from .completions import TextCompletion
@@ -24,8 +23,6 @@ from .responses.body import ResponseBody
 from .responses.compaction import Compaction
 from .responses.items import Item
 from .responses.routes import InputTokens
-
-JsonObject = dict[str, Any]
 
 _ANSWERS = (
     wire.Completion, TextCompletion, AnthropicMessage, TokenCount, ResponseBody, InputTokens, Compaction, Page[Item],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 from ...engine import SamplingParams
 from ...engine.errors import InvalidRequest
@@ -12,6 +11,7 @@ from ..chat.conversation import Conversation
 from ..chat.messages import MessageError, normalise
 from ..chat.model import ChatModel
 from ..chat.template import TemplateError
+from ..json_values import JsonObject
 from ..served import ServedModel
 from .errors import ApiError
 from .sampling import sampling_params, stop_strings
@@ -19,8 +19,6 @@ from .schemas import ChatRequest
 from .tools import Tools, definitions, read_tools
 from .variables import effort_variables, template_variables
 from .wanted import wanted_text
-
-JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)

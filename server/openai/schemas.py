@@ -5,11 +5,11 @@ Unknown fields are ignored, as clients send many; wrong types are refused.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-JsonObject = dict[str, Any]
+from ..json_values import JsonObject
 
 MAX_CHOICES = 128
 _INT64 = 2**63

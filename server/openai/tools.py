@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from ..chat.formats import FunctionTool, ToolChoice
 from ..chat.languages import LanguageError, language_of
 from ..chat.model import ChatModel
 from ..chat.schema_check import MAX_TOOLS, NAME, SchemaError, check_object_schema
+from ..json_values import JsonObject
 from .errors import ApiError
 from .schemas import AllowedChoice, ChatRequest, CustomDefinition, NamedChoice, NamedTool, ToolDefinition
-
-JsonObject = dict[str, Any]
 
 _ONE_TEXT: JsonObject = {
     "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": False,

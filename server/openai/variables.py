@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ..chat.model import ChatModel
+from ..json_values import JsonObject
 from .errors import ApiError
 from .schemas import ChatRequest
-
-JsonObject = dict[str, Any]
 
 _OURS = ("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token")
 # Efforts that templates do not know, by the nearest that they do.

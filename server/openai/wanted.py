@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 from ..chat.schema_check import SchemaError, check_schema
+from ..json_values import JsonObject
 from .errors import ApiError
 from .schemas import GenerationRequest, ResponseFormat
-
-JsonObject = dict[str, Any]
 
 
 def wanted_text(chat: GenerationRequest) -> JsonObject | None:

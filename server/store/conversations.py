@@ -6,15 +6,13 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
+from ..json_values import JsonObject
 from .database import Store
 from .schema import conversations as table
 from .schema import items, turns
-
-JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)

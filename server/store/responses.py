@@ -10,11 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..json_values import JsonObject
 from .database import Store
 from .schema import output_items, turns
 from .schema import responses as table
-
-JsonObject = dict[str, Any]
 
 _LONGEST_CHAIN = 10_000
 _MOST_VARIABLES = 1000  # in one query; databases limit them

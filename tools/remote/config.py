@@ -7,12 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import RemoteConfigError
-
-JsonObject = dict[str, Any]
+from ..json_values import JsonObject
 
 # The label ends at the first "__" of its tools' names.
 _LABEL = re.compile(r"(?!.*__)[A-Za-z0-9]([A-Za-z0-9_-]{0,30}[A-Za-z0-9-])?")

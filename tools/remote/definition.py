@@ -12,9 +12,8 @@ from typing import Any
 
 import mcp.types as types
 
+from ..json_values import JsonObject
 from ..spec import Annotations
-
-JsonObject = dict[str, Any]
 
 _LONGEST_DESCRIPTION = 4_000  # characters
 _LARGEST_SCHEMA = 32 * 1024  # bytes

@@ -10,14 +10,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from ...json_values import JsonObject
 from ..languages import Language, ebnf
 from ..languages.excluding import excluding
-
-JsonObject = dict[str, Any]
 
 ChoiceMode = Literal["none", "auto", "required", "named"]
 

@@ -12,7 +12,8 @@ import json
 import re
 from collections.abc import Sequence
 
-from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments, several
+from ...json_values import JsonObject
+from .base import FunctionTool, StreamParser, ToolFormat, json_arguments, several
 from .named_calls import NamedCalls
 
 _SECTION, _SECTION_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"

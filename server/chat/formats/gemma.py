@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, plain_text
+from ...json_values import JsonObject
+from .base import Delta, FunctionTool, StreamParser, ToolFormat, plain_text
 from .markup import MarkupParser
 from .notation import Notation, members
 from .raw_values import dumped, literal

@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ...json_values import JsonObject
 from .base import (
     CallArguments,
     CallStart,
     Delta,
     FunctionTool,
-    JsonObject,
     ReasoningDelta,
     StreamParser,
     TextDelta,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments
+from ...json_values import JsonObject
+from .base import FunctionTool, StreamParser, ToolFormat, json_arguments
 from .object_calls import ObjectCalls
 
 OPEN = "<tool_call>"

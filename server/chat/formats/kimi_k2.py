@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, json_arguments, several
+from ...json_values import JsonObject
+from .base import FunctionTool, StreamParser, ToolFormat, json_arguments, several
 from .named_calls import NamedCalls
 
 _SECTION, _SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"

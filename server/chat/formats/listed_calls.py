@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, object_tag, several
+from ...json_values import JsonObject
+from .base import FunctionTool, StreamParser, ToolFormat, object_tag, several
 from .object_calls import ObjectCalls
 
 

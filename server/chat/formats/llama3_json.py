@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import FunctionTool, JsonObject, StreamParser, ToolFormat, object_tag
+from ...json_values import JsonObject
+from .base import FunctionTool, StreamParser, ToolFormat, object_tag
 from .object_calls import ObjectCalls
 
 TAG, START, END = "<|python_tag|>", "<|python_start|>", "<|python_end|>"

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ...json_values import JsonObject
 from .base import (
     Delta,
     FunctionTool,
-    JsonObject,
     StreamParser,
     TextDelta,
     ToolFormat,

@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .base import MOST_WHITESPACE, JsonObject
+from ...json_values import JsonObject
+from .base import MOST_WHITESPACE
 from .raw_values import resolved
 
 _DEEPEST = 6

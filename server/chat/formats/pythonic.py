@@ -9,7 +9,8 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from .base import Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, json_string, several
+from ...json_values import JsonObject
+from .base import Delta, FunctionTool, StreamParser, ToolFormat, json_string, several
 from .markup import LONGEST_NAME, MarkupParser, say
 from .notation import Notation, json_text, members
 from .raw_values import dumped, literal

@@ -9,7 +9,7 @@ import re
 import warnings
 from typing import Any
 
-from .base import JsonObject
+from ...json_values import JsonObject
 
 _DEEPEST = 40  # what Python's parser takes without complaint
 _SCALARS: dict[str, tuple[type, ...]] = {

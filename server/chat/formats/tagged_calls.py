@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .base import MOST_WHITESPACE, Delta, FunctionTool, JsonObject, StreamParser, ToolFormat, plain_text
+from ...json_values import JsonObject
+from .base import MOST_WHITESPACE, Delta, FunctionTool, StreamParser, ToolFormat, plain_text
 from .markup import LONGEST_NAME, MarkupParser, partial
 from .raw_values import argument_schema, dumped, from_text, inner, is_text
 

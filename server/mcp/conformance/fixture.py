@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import mcp.types as types
 
+from ...json_values import JsonObject
 from ..visits import Context
 
-JsonObject = dict[str, Any]
 Given = types.CallToolResult | types.InputRequiredResult | JsonObject
 Handler = Callable[[Context, types.CallToolRequestParams], Awaitable[Given]]
 

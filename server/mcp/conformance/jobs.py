@@ -9,9 +9,10 @@ import anyio
 import mcp.types as types
 from mcp.shared.exceptions import MCPError
 
+from ...json_values import JsonObject
 from ..tasks import Task, Tasks, require, supported
 from ..visits import Context, caller
-from .fixture import Fixture, Given, JsonObject, form, strings, text
+from .fixture import Fixture, Given, form, strings, text
 from .questions import NAME, answers, asking
 
 Params = types.CallToolRequestParams

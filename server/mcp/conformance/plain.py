@@ -10,8 +10,9 @@ from mcp.server.subscriptions import PromptsListChanged, SubscriptionBus, ToolsL
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 
+from ...json_values import JsonObject
 from ..visits import Context
-from .fixture import PNG, WAV, Fixture, Given, JsonObject, form, sample, strings, text
+from .fixture import PNG, WAV, Fixture, Given, form, sample, strings, text
 
 _PAUSE = 0.05
 _MISSING_CAPABILITY = -32021

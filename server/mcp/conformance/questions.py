@@ -9,8 +9,9 @@ from typing import Any
 import mcp.types as types
 from mcp.shared.exceptions import MCPError
 
+from ...json_values import JsonObject
 from ..visits import Context
-from .fixture import Fixture, Given, JsonObject, form, sample, text
+from .fixture import Fixture, Given, form, sample, text
 
 Params = types.CallToolRequestParams
 

@@ -6,11 +6,10 @@ import time
 from typing import Any, Literal, TypedDict
 
 from ...chat.generate import Usage
+from ...json_values import JsonObject
 from .items import Item
 from .mcp.wanted import redacted
 from .schemas import ResponseRequest
-
-JsonObject = dict[str, Any]
 
 
 class InputDetails(TypedDict):

@@ -5,13 +5,11 @@ Every method returns the events that the moment calls for, without their places 
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...agent.events import CallFinished
+from ...json_values import JsonObject
 from .items import item_id
 from .tools import Face
 
-JsonObject = dict[str, Any]
 Events = list[JsonObject]
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...agent.events import CallFinished
-from ...json_values import loads_object
+from ...json_values import JsonObject, loads_object
 from .call_item import CallItem, Events
 from .json_text import TextField
 from .mcp.calls import ApprovedCall, DeferredCall, HeldCall, McpCall, ToolSearch
 from .tools import Face
-
-JsonObject = dict[str, Any]
 
 
 class CustomCall(CallItem):

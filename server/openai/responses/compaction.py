@@ -9,18 +9,17 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from ...chat.formats import TextDelta
 from ...chat.generate import Generation
+from ...json_values import JsonObject
 from ...served import ServedModel
 from ..choices import engine_requests
 from ..prepare import prepare
 from ..schemas import ChatRequest
 from .body import ResponseUsage, count, new_usage
 from .items import Item, public, seal
-
-JsonObject = dict[str, Any]
 
 _MOST_TOKENS = 2048  # of a summary
 _WISH = (

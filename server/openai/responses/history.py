@@ -5,14 +5,12 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
+from ...json_values import JsonObject
 from ...state import State
 from ..errors import ApiError, not_found
 from .items import public
 from .schemas import InputRequest
-
-JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)

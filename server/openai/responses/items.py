@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
+from ...json_values import JsonObject
 from .mcp.approvals import Approvals, ApprovedCall
 
-JsonObject = dict[str, Any]
 Private = Callable[[str], Mapping[str, Any] | None]
 Named = Callable[[str, str], str]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -25,12 +24,12 @@ from ...agent.events import (
     StepStarted,
     Text,
 )
+from ...json_values import JsonObject
 from .. import logprobs
 from .call_item import CallItem
 from .calls import CallItems
 from .items import item_id, public, seal
 
-JsonObject = dict[str, Any]
 Sink = Callable[[JsonObject], Awaitable[None]]
 
 OUTPUTS = "code_interpreter_call.outputs"

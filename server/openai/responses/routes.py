@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -14,6 +14,7 @@ from ...http.answers import answer, answered
 from ...http.caller import caller_of
 from ...http.disconnect import until_disconnect
 from ...http.events import DONE, EventStream, Write
+from ...json_values import JsonObject
 from ..errors import ApiError, not_found
 from ..pages import Deleted, Page, page
 from .body import ResponseBody
@@ -23,8 +24,6 @@ from .output import OUTPUTS
 from .run import Run
 from .schemas import InputRequest, ResponseRequest
 from .service import ResponseService
-
-JsonObject = dict[str, Any]
 
 router = APIRouter()
 

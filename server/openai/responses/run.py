@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 
 from ....engine import Tokenizer
 from ...agent.events import Answer, Event, Failed, StepFinished
 from ...agent.running import running
+from ...json_values import JsonObject
 from ...store.containers import StoredContainer
 from ...store.responses import StoredResponse
 from ..errors import ApiError, from_exception
@@ -25,7 +25,6 @@ from .tools import Face
 
 log = logging.getLogger(__name__)
 
-JsonObject = dict[str, Any]
 
 _LAST_WORDS = 10.0  # seconds for telling a client of the end
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-JsonObject = dict[str, Any]
+from ...json_values import JsonObject
 
 # Fields of chat completions that are taken here too, by the same names: OpenAI's and peers' extras.
 EXTRAS = (

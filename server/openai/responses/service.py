@@ -19,6 +19,7 @@ from ....tools.remote.search import deferred
 from ...external.external import External
 from ...hands import Hands
 from ...http.caller import Caller
+from ...json_values import JsonObject
 from ...served import ServedModel
 from ...state import State
 from ...store.containers import StoredContainer
@@ -38,8 +39,6 @@ from .output import LOGPROBS
 from .run import Run
 from .schemas import EXTRAS, InputRequest, ResponseRequest
 from .tools import RequestTools, chat_choice, read_tools
-
-JsonObject = dict[str, Any]
 
 _MOST_REMEMBERED = 4096  # hosted calls whose results are kept for clients that send items back
 

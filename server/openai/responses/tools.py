@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from ....tools import Offer
 from ....tools.remote.names import Aliases
 from ....tools.remote.search import CALL, SEARCH
 from ...agent.events import Call
 from ...agent.hosted_tools import NotOffered, group_of, select
-from ...json_values import loads_object
+from ...json_values import JsonObject, loads_object
 from ..errors import ApiError
 from .mcp.approvals import ApprovedCall
 from .mcp.wanted import MOST_SERVERS, Wanted, read_policy, read_wanted
 
-JsonObject = dict[str, Any]
 Kind = Literal[
     "function", "custom", "local_shell", "shell", "apply_patch", "code_interpreter", "web_search", "mcp", "mcp_held",
     "mcp_deferred", "tool_search",

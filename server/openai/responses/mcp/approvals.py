@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-JsonObject = dict[str, Any]
+from ....json_values import JsonObject
 
 _UNANSWERED = "Error: the user did not say whether this call may run, so it was not made."
 _NOT_MADE = "Error: this call was approved, but not made. Make it again if it is still wanted."

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from .....tools.remote.tool import CHANGED as HAS_CHANGED
 from ....agent.events import CallFinished
-from ....json_values import loads_object
+from ....json_values import JsonObject, loads_object
 from ..call_item import CallItem, Events
 from ..tools import Face
 from .approvals import request_id
 from .listing import CHANGED
-
-JsonObject = dict[str, Any]
 
 
 class McpCall(CallItem):

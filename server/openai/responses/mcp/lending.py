@@ -14,6 +14,7 @@ from .....tools.remote.names import Aliases
 from .....tools.remote.search import CALL, SEARCH
 from ....external.external import External
 from ....external.offered import usable
+from ....json_values import JsonObject
 from ..tools import Face
 from .listing import entry, listing, pinned, renewed
 from .wanted import Wanted
@@ -21,8 +22,6 @@ from .wanted import Wanted
 if TYPE_CHECKING:
     from .....tools.remote import PinnedTool, PooledServer, RemoteServer
     from .....tools.remote.definition import Definition
-
-JsonObject = dict[str, Any]
 
 
 @dataclass

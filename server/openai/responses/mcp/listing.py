@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .....tools import Registry
+from ....json_values import JsonObject
 
 if TYPE_CHECKING:
     from .....tools.remote.definition import Definition
 
-JsonObject = dict[str, Any]
 
 CHANGED = -32050  # in the error of a call that was not made because its tool has changed
 _MOST = 512  # tools of one listing

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .....tools.egress.errors import Refused
 from .....tools.egress.target import Target
 from .....tools.remote import ServerConfig
+from ....json_values import JsonObject
 from ...errors import ApiError
 
 if TYPE_CHECKING:
     from .....tools.remote.definition import Definition
 
-JsonObject = dict[str, Any]
 
 MOST_SERVERS = 16
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
