@@ -24,6 +24,7 @@ class Record:
     Args:
         id, owner, created, ttl: as the session's.
         uid: the session's user on the host; None for the server's own.
+        hosts: as the session's.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Record:
     created: float
     uid: int | None
     ttl: float | None
+    hosts: tuple[str, ...] | None = None
 
 
 def write(root: int, home: str, record: Record) -> None:

@@ -56,6 +56,7 @@ class Session:
         files: the workspace's directory, for tools that open paths.
         sandbox: how code of this session is isolated.
         quota: how much the workspace may hold.
+        hosts: what its code may reach at most; None for all that the operator lets code reach.
         resumed: an earlier server made it; what ran in it has ended with that one.
     """
 
@@ -65,6 +66,7 @@ class Session:
     files: Root
     sandbox: SandboxSpec
     quota: Quota
+    hosts: tuple[str, ...] | None = None
     created: float = field(default_factory=time.time)
     last_used: float = field(default_factory=time.time)
     resumed: bool = False
@@ -173,11 +175,19 @@ class Sessions:
         """The same with a root that goes away at the end."""
         return Sessions(ttl=self._ttl, limits=self._limits, quota=self._quota, per_owner=self._per_owner)
 
-    async def create(self, owner: str = "local", directory: Path | None = None, *, ttl: float | None = None) -> Session:
+    async def create(
+        self,
+        owner: str = "local",
+        directory: Path | None = None,
+        *,
+        ttl: float | None = None,
+        hosts: tuple[str, ...] | None = None,
+    ) -> Session:
         """A new session with an empty temporary workspace, or one that works in ``directory`` and never removes it.
 
         Args:
             ttl: of this session, instead of that of all.
+            hosts: see :class:`Session`.
 
         Raises:
             WorkspaceError: ``directory`` cannot be used.
@@ -189,7 +199,7 @@ class Sessions:
                 f"there are {self._per_owner} open sessions already. Close some, or wait until they expire."
             )
         # Waits also when it is cancelled: the thread would make the session all the same, and nobody would have it.
-        return await anyio.to_thread.run_sync(self._create, owner, directory, self._ttl if ttl is None else ttl)
+        return await anyio.to_thread.run_sync(self._create, owner, directory, self._ttl if ttl is None else ttl, hosts)
 
     def get(self, session_id: str, owner: str = "local") -> Session:
         """The session with this id, if it is this owner's.
@@ -230,7 +240,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def _create(self, owner: str, directory: Path | None, ttl: float | None) -> Session:
+    def _create(self, owner: str, directory: Path | None, ttl: float | None, hosts: tuple[str, ...] | None) -> Session:
         if self._root is None:
             raise RuntimeError("enter Sessions with `async with` before creating a session")
         home = f"s-{secrets.token_hex(12)}"  # not the id: code inside can see this name in its mount table
@@ -252,11 +262,12 @@ class Sessions:
             placement.sandbox,
             # A directory with the user's own files in it is not counted.
             self._quota if directory is None else replace(self._quota, bytes=None, entries=None),
+            hosts,
         )
         lasting = self._wanted_root is not None and directory is None
         if lasting:
             user = placement.sandbox.user
-            record = Record(session.id, owner, session.created, user.uid if user else None, ttl)
+            record = Record(session.id, owner, session.created, user.uid if user else None, ttl, hosts)
             records.write(self._root_fd, home, record)
         self._add(session, _Place(home, placement, lasting))
         return session
@@ -296,7 +307,7 @@ class Sessions:
             sandbox = SandboxSpec(workspace, user, limits=self._limits, shared_user=user is None)
             placement = Placement(sandbox, user, user)
             session = Session(
-                record.id, record.owner, record.ttl, Root(fd, user), placement.sandbox, self._quota,
+                record.id, record.owner, record.ttl, Root(fd, user), placement.sandbox, self._quota, record.hosts,
                 created=record.created, last_used=last_used, resumed=True,
             )  # fmt: skip
             self._add(session, _Place(home, placement, lasting=True))

@@ -59,7 +59,16 @@ class CodeNetwork:
     ) -> bool | None:
         return await self._proxy.__aexit__(kind, error, trace)
 
-    def connect(self, session: Session) -> Connect:
-        """What opens the doors of a session's sandboxes."""
-        account = session.keep(_Account, lambda: _Account(Egress(self._policy, self._resolver)))
+    def connect(self, session: Session) -> Connect | None:
+        """What opens the doors of a session's sandboxes; None for a session without a network."""
+        if session.hosts == ():
+            return None
+        policy = self._policy if session.hosts is None else self._policy.narrowed(session.hosts)
+        account = session.keep(_Account, lambda: _Account(Egress(policy, self._resolver)))
         return lambda listener: self._proxy.open_at(listener, account.egress)
+
+    def check(self, hosts: tuple[str, ...]) -> None:
+        """Whether a session may have these. Raises ValueError."""
+        for host, rule in zip(hosts, rules(hosts), strict=True):
+            if not self._policy.covers(rule):
+                raise ValueError(f"{host!r} is not among the hosts that the operator lets code reach.")

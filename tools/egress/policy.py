@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from .addresses import Address, is_link_local, is_own, is_public
@@ -47,6 +47,10 @@ class HostRule:
             return False
         return host.endswith(f".{self.host}") if self.subdomains else host == self.host
 
+    def covers(self, other: HostRule) -> bool:
+        """Whether all that matches ``other`` matches this rule too."""
+        return self == other or (self.subdomains and self.port == other.port and other.host.endswith(f".{self.host}"))
+
 
 def rules(texts: Iterable[str]) -> tuple[HostRule, ...]:
     """Rules from their texts. Raises ValueError."""
@@ -71,6 +75,15 @@ class EgressPolicy:
     ports: frozenset[int] = frozenset({80, 443})
     max_bytes: int = 1 << 30
     max_connections: int = 64
+
+    def covers(self, rule: HostRule) -> bool:
+        """Whether all that the rule is about may be reached."""
+        return self.only is None or any(wider.covers(rule) for wider in self.only)
+
+    def narrowed(self, hosts: Iterable[str]) -> EgressPolicy:
+        """The same for these hosts only, as far as they may be reached now."""
+        only = tuple(rule for rule in rules(hosts) if self.covers(rule))
+        return replace(self, only=only, allow=tuple(rule for rule in self.allow if rule in only))
 
     def check_host(self, host: str, port: int) -> None:
         """Whether a connection may be tried at all.

@@ -93,6 +93,30 @@ def connect(host, port):
     assert site.connections == before + 1
 
 
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        (None, "hello"),
+        (("site.example:{port}",), "hello"),
+        (("a.sub.example", "elsewhere.example"), "is not among the hosts"),  # the second was allowed once
+        ((), "no proxy"),
+    ],
+)
+async def test_a_session_may_have_less_than_the_operator_allows(run: Run, session: Session, site, hosts, said):
+    session.hosts = hosts and tuple(host.format(port=site.port) for host in hosts)
+    site.html("/", "hello")
+    code = f"""
+import os, urllib.request, urllib.error
+try:
+    answer = urllib.request.urlopen("http://site.example:{site.port}/").read().decode()
+except urllib.error.HTTPError as error:
+    answer = error.read().decode()
+except OSError:
+    answer = "no proxy"
+answer"""
+    assert said in await run(code)
+
+
 async def test_nothing_but_the_proxy_answers(run: Run, site):
     before = site.connections
     assert (

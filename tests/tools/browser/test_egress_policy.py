@@ -203,3 +203,28 @@ def test_rules_are_read():
     assert HostRule.parse("::1") == HostRule("::1")
     assert HostRule.parse("Example.COM") == HostRule("example.com")
     assert HostRule.parse("*.example.com:8080") == HostRule("example.com", 8080, subdomains=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "covered"),
+    [
+        ("a.example", True),
+        ("A.Example.", True),
+        ("b.example", False),
+        ("x.wide.example", True),
+        ("*.x.wide.example", True),
+        ("*.wide.example", True),
+        ("wide.example", False),
+        ("xwide.example", False),
+        ("x.wide.example:8080", False),
+        ("port.example:8080", True),
+        ("port.example", False),
+        ("*.example", False),
+    ],
+)
+def test_a_narrower_policy_allows_nothing_that_the_wider_one_does_not(host, covered):
+    policy = EgressPolicy(only=rules(["a.example", "*.wide.example", "port.example:8080"]))
+    (rule,) = rules([host])
+    assert policy.covers(rule) is covered
+    assert policy.narrowed([host]).only == ((rule,) if covered else ())
+    assert EgressPolicy().covers(rule)
