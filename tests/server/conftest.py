@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import tokenizers
 import uvicorn
@@ -109,6 +110,10 @@ class ScriptedEngine(AsyncEngine):
         if request_id in self._plays:
             self.aborted.append(request_id)
             self._plays.pop(request_id).cancel()
+
+    def prompt_text(self, index: int = -1) -> str:
+        """The prompt of the request of that index, marks and all."""
+        return self.tokenizer.decode(self.requests[index].prompt, skip_special_tokens=False)
 
     async def _play(self, stream: TokenStream, script) -> None:
         texts = script if isinstance(script, list) else [script]
@@ -221,3 +226,19 @@ def scripted(server):
     server.engine.aborted.clear()
     server.says("hello")
     return server
+
+
+@pytest.fixture
+def client(scripted) -> Iterator[openai.OpenAI]:
+    """OpenAI's own client of the module's server; it checks every shape strictly."""
+    with openai.OpenAI(
+        base_url=f"{scripted.url}/v1", api_key="x", max_retries=0, _strict_response_validation=True
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def lenient_client(scripted) -> Iterator[openai.OpenAI]:
+    """The same, for what OpenAI's API answers and its client's types leave out."""
+    with openai.OpenAI(base_url=f"{scripted.url}/v1", api_key="x", max_retries=0) as client:
+        yield client

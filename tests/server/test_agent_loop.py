@@ -14,6 +14,8 @@ from agenthost.server.chat.model import ChatModel
 from agenthost.tools import Session
 from agenthost.tools.spec import Annotations, Registry, Tool, ToolContext, ToolResult, ToolSpec, parameters
 
+from .calls import call
+
 NUMBER: Any = {"type": "integer"}
 
 
@@ -36,10 +38,6 @@ class Recorder(Tool):
             return ToolResult(self.text)
         finally:
             self.log.append(("end", self.spec.name))
-
-
-def call(name, arguments="{}"):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
 
 
 class World:

@@ -25,22 +25,12 @@ TOOLS: Any = [
 ]
 
 
-@pytest.fixture
-def client(scripted):
-    with openai.OpenAI(base_url=f"{scripted.url}/v1", api_key="x", max_retries=0) as client:
-        yield client
-
-
 def ask(client, messages=HI, **wanted):
     return client.chat.completions.create(model="m", messages=messages, **wanted)
 
 
 def written(*calls, text=""):
     return turn("chatml", text, calls)
-
-
-def prompt_of(engine, index=-1):
-    return engine.tokenizer.decode(engine.requests[index].prompt, skip_special_tokens=False)
 
 
 @contextmanager
@@ -85,11 +75,11 @@ def test_02_what_a_response_is_continued_from_keeps_its_calls_and_thoughts(make_
         output: Any = {"type": "function_call_output", "call_id": first.output[1].call_id, "output": "dry"}
         engine.play = lambda request: "<think></think>No."
         second = client.responses.create(model="m", input=[output], previous_response_id=first.id, tools=[tool])
-        assert "I should look." in prompt_of(engine)
-        assert called.strip() in prompt_of(engine)
+        assert "I should look." in engine.prompt_text()
+        assert called.strip() in engine.prompt_text()
         assert second.output_text == "No."
         client.responses.create(model="m", input="sure?", previous_response_id=second.id, tools=[tool])
-        assert called.strip() in prompt_of(engine)
+        assert called.strip() in engine.prompt_text()
 
 
 async def gather_stream(url, **wanted):
@@ -185,7 +175,7 @@ def test_09_system_messages_may_be_anywhere(family, make_model, make_engine, mak
     ]
     with serving_family(family, make_model, make_engine, make_server) as (engine, client):
         ask(client, messages)
-        assert all(text in prompt_of(engine) for text in texts)
+        assert all(text in engine.prompt_text() for text in texts)
         ask(client, HI)
 
 
@@ -198,7 +188,7 @@ def test_10_templates_get_arguments_as_mappings(make_model, make_engine, make_se
     ]
     with serving_family("qwen3_coder", make_model, make_engine, make_server) as (engine, client):
         ask(client, messages, tools=TOOLS)
-        assert "<parameter=city>\nRome\n</parameter>" in prompt_of(engine)
+        assert "<parameter=city>\nRome\n</parameter>" in engine.prompt_text()
 
 
 @pytest.mark.parametrize(("family", "said"), [("glm45", "<think>hm</think>so"), ("openai", None)])
@@ -285,7 +275,7 @@ def test_15_codex_gets_along_with_its_own_tools_and_items(scripted):
     scripted.says("ok")
     answer = httpx.post(f"{scripted.url}/v1/responses", json=codex(input=[*said, *made], stream=False))
     assert answer.json()["status"] == "completed"
-    prompt = prompt_of(scripted.engine)
+    prompt = scripted.engine.prompt_text()
     assert "Be quick." in prompt
     assert "hm" in prompt
     # All that the model wrote in three turns is there as it wrote it.
@@ -398,7 +388,7 @@ def test_content_may_be_null_and_tool_results_may_be_parts(scripted, client):
     call = {"id": "c", "type": "function", "function": {"name": "now", "arguments": ""}}
     result = {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "noon"}]}
     ask(client, [*HI, {"role": "assistant", "content": None, "tool_calls": [call]}, result], tools=TOOLS)
-    assert "<tool_response>\nnoon\n</tool_response>" in prompt_of(scripted.engine)
+    assert "<tool_response>\nnoon\n</tool_response>" in scripted.engine.prompt_text()
 
 
 def test_nothing_that_is_sent_gets_a_500(scripted):

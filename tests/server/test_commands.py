@@ -16,9 +16,7 @@ from agenthost.server.commands.doctor import findings
 from agenthost.server.commands.printable import printable
 from agenthost.tools import probe
 
-
-def call(name, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
+from .calls import call
 
 
 @pytest.fixture

@@ -7,12 +7,6 @@ import openai
 import pytest
 
 
-@pytest.fixture
-def client(scripted):
-    with openai.OpenAI(base_url=f"{scripted.url}/v1", api_key="x", max_retries=0) as client:
-        yield client
-
-
 def ask(client, prompt: Any = "Once", **wanted):
     return client.completions.create(model="m", prompt=prompt, **wanted)
 
@@ -46,26 +40,29 @@ def test_prompts_may_be_token_ids(scripted, client, prompt):
     )
 
 
-def test_echo_repeats_the_prompt(client):
-    assert ask(client, echo=True).choices[0].text == "Oncehello"
-    assert ask(client, [79, 110], echo=True).choices[0].text.endswith("hello")
-    assert "".join(chunk.choices[0].text for chunk in ask(client, echo=True, stream=True)) == "Oncehello"
+def test_echo_repeats_the_prompt(lenient_client):
+    assert ask(lenient_client, echo=True).choices[0].text == "Oncehello"
+    assert ask(lenient_client, [79, 110], echo=True).choices[0].text.endswith("hello")
+    assert "".join(chunk.choices[0].text for chunk in ask(lenient_client, echo=True, stream=True)) == "Oncehello"
 
 
-def test_streams_what_the_whole_answer_says(client):
-    chunks = list(ask(client, stream=True, stream_options={"include_usage": True}))
+def test_streams_what_the_whole_answer_says(lenient_client):
+    chunks = list(ask(lenient_client, stream=True, stream_options={"include_usage": True}))
     assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "hello"
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
     assert chunks[-1].usage.completion_tokens == 6
 
 
-def test_logprobs_are_in_the_old_shape(client):
-    logprobs = ask(client, logprobs=2).choices[0].logprobs
+def test_logprobs_are_in_the_old_shape(lenient_client):
+    logprobs = ask(lenient_client, logprobs=2).choices[0].logprobs
     assert logprobs.tokens == list("hello")
     assert logprobs.text_offset == [0, 1, 2, 3, 4]
     assert logprobs.token_logprobs == [-0.5] * 5
     streamed = [
-        t for c in ask(client, logprobs=0, stream=True) if c.choices[0].logprobs for t in c.choices[0].logprobs.tokens
+        t
+        for c in ask(lenient_client, logprobs=0, stream=True)
+        if c.choices[0].logprobs
+        for t in c.choices[0].logprobs.tokens
     ]
     assert streamed == list("hello")
 

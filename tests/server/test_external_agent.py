@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,11 @@ from agenthost.tools import Question, Reply
 from agenthost.tools.remote import ServerConfig
 from mcp import Client
 
+from .calls import call
+
 pytestmark = pytest.mark.anyio
 TRICKY = Path(__file__).parents[1] / "tools" / "servers" / "tricky.py"
 SHOP = ServerConfig("shop", (sys.executable, str(TRICKY)), approved=frozenset({"steps"}))
-
-
-def call(name, /, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
 
 
 @pytest.fixture(scope="module")

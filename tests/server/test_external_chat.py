@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,8 @@ from agenthost.server.external.external import External
 from agenthost.tools import ToolError
 from agenthost.tools.remote import ServerConfig
 
+from .calls import call
+
 TRICKY = Path(__file__).parents[1] / "tools" / "servers" / "tricky.py"
 TRUSTED = ServerConfig(
     "trusted", (sys.executable, str(TRICKY)), approved=frozenset({"*"}),
@@ -26,10 +27,6 @@ TRUSTED = ServerConfig(
 HIDDEN = replace(TRUSTED, label="hidden", defer=True)
 ASKING = replace(TRUSTED, label="asking", approved=frozenset({"add"}))
 BROKEN = ServerConfig("broken", ("/no/such/program",))
-
-
-def call(name, /, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +50,6 @@ def ask(external, script, *names, session=None, stream=False) -> Any:
     return client.chat.completions.create(model="m", messages=said, extra_body=extra, stream=stream)
 
 
-def prompt(external) -> str:
-    engine, _ = external
-    return b"".join(map(engine.tokenizer.token_bytes, engine.requests[-1].prompt)).decode()
-
-
 def test_a_servers_tools_run_in_the_loop_and_are_named_by_its_label(external):
     answer = ask(external, [call("trusted__add", a=40, b=2), "42."], "trusted")
     [step] = answer.choices[0].message.steps
@@ -67,27 +59,27 @@ def test_a_servers_tools_run_in_the_loop_and_are_named_by_its_label(external):
 
 def test_one_tool_or_all_of_them_beside_our_own(external):
     ask(external, ["hi"], "trusted__add")
-    assert "trusted__add" in prompt(external)
-    assert "trusted__crash" not in prompt(external)
+    assert "trusted__add" in external[0].prompt_text()
+    assert "trusted__crash" not in external[0].prompt_text()
     ask(external, ["hi"], "mcp", "python")
-    shown = prompt(external)
+    shown = external[0].prompt_text()
     names = ('"python"', '"trusted__add"', '"trusted__crash"', '"asking__add"')
     assert [shown.index(name) for name in names] == sorted(shown.index(name) for name in names)
     ask(external, ["hi"], "all")
-    assert "trusted__" not in prompt(external)
+    assert "trusted__" not in external[0].prompt_text()
 
 
 def test_tools_that_the_operator_defers_go_behind_a_search(external):
     answer = ask(external, [call("call_tool", name="hidden__add", arguments={"a": 1, "b": 1}), "2."], "hidden")
     assert answer.choices[0].message.steps[0]["output"].endswith("2")
-    assert '"search_tools"' in prompt(external)
-    assert '"hidden__add"' not in prompt(external).partition("<tool_call>")[0]
+    assert '"search_tools"' in external[0].prompt_text()
+    assert '"hidden__add"' not in external[0].prompt_text().partition("<tool_call>")[0]
 
 
 def test_what_needs_approval_is_not_offered_where_nobody_can_be_asked(external):
     ask(external, ["hi"], "asking")
-    assert "asking__add" in prompt(external)
-    assert "asking__crash" not in prompt(external)
+    assert "asking__add" in external[0].prompt_text()
+    assert "asking__crash" not in external[0].prompt_text()
     with pytest.raises(openai.BadRequestError, match="needs somebody's approval"):
         ask(external, ["hi"], "asking__crash")
 
@@ -126,7 +118,7 @@ def test_a_session_is_told_of_tools_once_and_a_changed_one_is_not_called(externa
     outputs: list[str] = []
     while len(outputs) < 100 and "not approved" not in outputs[-1:]:  # until news of the change has come
         again = ask(external, [call("trusted__add", a=1, b=1), "no"], "trusted", session=answer.session_id)
-        assert '"Add two numbers."' in prompt(external)
+        assert '"Add two numbers."' in external[0].prompt_text()
         [step] = again.choices[0].message.steps
         outputs = [*outputs, "not approved" if "was not approved" in step["output"] else step["output"]]
     assert outputs[-1] == "not approved"

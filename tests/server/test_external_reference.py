@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
 import os
 import socket
 import subprocess
@@ -21,16 +20,14 @@ from agenthost.server.config import ServerConfig as Config
 from agenthost.server.external.config import ExternalConfig
 from agenthost.tools.remote import ServerConfig
 
+from .calls import call
+
 MODULES = Path(__file__).parents[2] / ".node" / "node_modules"
 NODE = MODULES / ".bin" / "node"
 EVERYTHING = MODULES / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
 FETCH = ServerConfig(
     "fetch", (sys.executable, "-m", "mcp_server_fetch", "--allow-private-ips"), approved=frozenset({"fetch"})
 )
-
-
-def call(name, /, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
 
 
 @pytest.fixture(scope="module")

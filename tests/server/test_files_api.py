@@ -1,22 +1,10 @@
 """Files and containers through OpenAI's client, on real workspaces."""
 
-import json
-
 import httpx
 import openai
 import pytest
 
-
-def call(name, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
-
-
-@pytest.fixture
-def client(scripted):
-    with openai.OpenAI(
-        base_url=f"{scripted.url}/v1", api_key="x", max_retries=0, _strict_response_validation=True
-    ) as client:
-        yield client
+from .calls import call
 
 
 def test_a_file_is_uploaded_listed_read_and_deleted(client):

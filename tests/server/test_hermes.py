@@ -7,6 +7,8 @@ import pytest
 from agenthost.server.chat import formats
 from agenthost.server.chat.formats import CallArguments, CallStart, FunctionTool, TextDelta, ToolChoice
 
+from .calls import call
+
 CHUNKS = (1, 2, 3, 5, 11, 23, None)
 
 
@@ -28,10 +30,6 @@ def parse(text, chunk=None):
                 assert delta.index == len(calls) - 1
                 calls[delta.index][1] += delta.text
     return content, [tuple(call) for call in calls]
-
-
-def call(name, arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
 
 
 CASES = {

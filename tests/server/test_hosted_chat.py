@@ -7,19 +7,11 @@ import httpx
 import openai
 import pytest
 
-
-def call(name, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
+from .calls import call
 
 
 def python(code):
     return call("python", code=code)
-
-
-@pytest.fixture
-def client(scripted):
-    with openai.OpenAI(base_url=f"{scripted.url}/v1", api_key="x", max_retries=0) as client:
-        yield client
 
 
 def ask(client, *messages, tools=("python",), stream=False, extra=None, **more) -> Any:
@@ -80,10 +72,7 @@ def test_a_group_means_all_its_tools_and_a_name_just_one(scripted, client):
     scripted.says("ok")
     ask(client, "go", tools=["files"])
     ask(client, "go", tools=["write_file"])
-    tokenizer = scripted.engine.tokenizer
-    group, single = (
-        b"".join(map(tokenizer.token_bytes, request.prompt)).decode() for request in scripted.engine.requests
-    )
+    group, single = (scripted.engine.prompt_text(turn) for turn in range(2))
     assert '"read_text_file"' in group
     assert '"write_file"' in group
     assert '"python"' not in group
@@ -141,8 +130,7 @@ def test_the_calls_are_limited_and_then_the_model_must_answer(scripted, client):
     answer = ask(client, "go", extra={"max_tool_calls": 1})
     assert [step["output"] for step in answer.choices[0].message.steps] == ["1"]
     first, second = scripted.engine.requests
-    tokenizer = scripted.engine.tokenizer
-    assert "no more tool calls" in b"".join(map(tokenizer.token_bytes, second.prompt)).decode()
+    assert "no more tool calls" in scripted.engine.prompt_text()
     assert "excludes" not in first.sampling.grammar.source
     assert "excludes" in second.sampling.grammar.source
 

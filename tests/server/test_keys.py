@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 from typing import Any
 
 import httpx
@@ -12,9 +11,7 @@ from agenthost.engine import EngineConfig
 from agenthost.server.config import ServerConfig
 from agenthost.server.http.keys import Keys, KeysError, Limits
 
-
-def call(name, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
+from .calls import call
 
 
 def digest(secret):

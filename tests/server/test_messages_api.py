@@ -37,11 +37,6 @@ def ask(client, **wanted):
     return client.messages.create(**wanted)
 
 
-def prompt_of(scripted, index=-1):
-    engine = scripted.engine
-    return engine.tokenizer.decode(engine.requests[index].prompt, skip_special_tokens=False)
-
-
 def test_answers_in_anthropics_shape(scripted, client):
     answer = ask(client)
     assert (answer.type, answer.role, answer.model) == ("message", "assistant", "m")
@@ -59,7 +54,7 @@ def test_tool_use_is_blocks_with_objects(scripted, client):
     assert [block.type for block in answer.content] == ["text", "tool_use", "tool_use"]
     assert [(block.name, block.input) for block in answer.content[1:]] == [("add", {"a": 1, "b": 2}), ("now", {})]
     assert answer.stop_reason == "tool_use"
-    assert '"name": "add", "description": "Adds.", "parameters"' in prompt_of(scripted)
+    assert '"name": "add", "description": "Adds.", "parameters"' in scripted.engine.prompt_text()
 
 
 def test_the_stream_builds_the_whole_message(scripted, client):
@@ -102,7 +97,7 @@ def test_a_tool_turn_comes_back_token_for_token(scripted, client):
     before, after = scripted.engine.requests[-2:]
     written = scripted.engine.tokenizer.encode(f"{CALLS}<|im_end|>")
     assert after.prompt[: len(before.prompt) + len(written)] == [*before.prompt, *written]
-    tail = prompt_of(scripted)[len(prompt_of(scripted, -2)) + len(CALLS) :]
+    tail = scripted.engine.prompt_text()[len(scripted.engine.prompt_text(-2)) + len(CALLS) :]
     assert "<tool_response>\n3\n</tool_response>\n<tool_response>\nnoon\n</tool_response>" in tail
     assert "<|im_start|>user\nGo on.<|im_end|>" in tail
 
@@ -133,17 +128,17 @@ def test_the_billing_line_does_not_break_prefixes(scripted, client):
         ]
         ask(client, system=system)
     assert scripted.engine.requests[0].prompt == scripted.engine.requests[1].prompt
-    assert prompt_of(scripted).startswith("<|im_start|>system\nBe brief.\n\nBe kind.<|im_end|>")
+    assert scripted.engine.prompt_text().startswith("<|im_start|>system\nBe brief.\n\nBe kind.<|im_end|>")
 
 
 def test_system_messages_may_come_late(scripted, client):
     ask(client, system="A", messages=[*HI, {"role": "system", "content": "B"}, *HI])
-    assert "<|im_start|>system\nB<|im_end|>" in prompt_of(scripted)
+    assert "<|im_start|>system\nB<|im_end|>" in scripted.engine.prompt_text()
 
 
 def test_the_answer_can_be_begun(scripted, client):
     ask(client, messages=[*HI, {"role": "assistant", "content": "The answer is"}])
-    assert prompt_of(scripted).endswith("<|im_start|>assistant\nThe answer is")
+    assert scripted.engine.prompt_text().endswith("<|im_start|>assistant\nThe answer is")
 
 
 def test_counts_tokens_as_they_will_be(scripted, client):
@@ -238,7 +233,7 @@ def test_thoughts_are_blocks_with_a_signature(thinker):
 def test_thinking_can_be_switched_off(thinker):
     ask(thinker.client, thinking={"type": "disabled"})
     engine = thinker.engine
-    text = engine.tokenizer.decode(engine.requests[-1].prompt, skip_special_tokens=False)
+    text = engine.prompt_text()
     assert text.endswith("<think></think>")
 
 
@@ -246,5 +241,5 @@ def test_thoughts_come_back_to_the_template(thinker):
     first = ask(thinker.client)
     ask(thinker.client, messages=[*HI, {"role": "assistant", "content": first.content}, *HI])
     engine = thinker.engine
-    text = engine.tokenizer.decode(engine.requests[-1].prompt, skip_special_tokens=False)
+    text = engine.prompt_text()
     assert "<think>hm</think>\nIt rains." in text

@@ -15,9 +15,7 @@ import pytest
 from agenthost.server.observe import logs
 from prometheus_client.parser import text_string_to_metric_families
 
-
-def call(name, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
+from .calls import call
 
 
 def test_metrics_count_under_our_names_and_the_peers(scripted):

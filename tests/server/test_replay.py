@@ -8,13 +8,11 @@ import httpx
 import pytest
 from agenthost.server.chat.transcript import Transcript, Turn, beginning, digests_after, ids_of
 
+from .calls import call
+
 TOOLS: Any = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("f", "look_up")
 ]
-
-
-def call(name, arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
 
 
 def chat(scripted, messages, **more):

@@ -7,6 +7,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from .calls import call
+
 REQUIRED = [
     "id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "previous_response_id",
     "instructions", "output", "error", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text", "top_p",
@@ -19,23 +21,6 @@ WEATHER: Any = {
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }  # fmt: skip
 CODE: Any = {"type": "code_interpreter", "container": {"type": "auto"}}
-
-
-def call(name, **arguments):
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
-
-
-@pytest.fixture
-def client(scripted):
-    with openai.OpenAI(
-        base_url=f"{scripted.url}/v1", api_key="x", max_retries=0, _strict_response_validation=True
-    ) as client:
-        yield client
-
-
-def prompt(scripted, place=-1) -> str:
-    tokenizer = scripted.engine.tokenizer
-    return b"".join(map(tokenizer.token_bytes, scripted.engine.requests[place].prompt)).decode()
 
 
 def stream(client, **wanted) -> list[Any]:
@@ -60,7 +45,7 @@ def test_a_text_has_every_required_key(scripted, client):
     assert response.usage.input_tokens == len(scripted.engine.requests[0].prompt)
     assert response.usage.input_tokens_details.cached_tokens == 7
     assert body["text"]["verbosity"] == "medium"
-    assert "Be brief." in prompt(scripted)
+    assert "Be brief." in scripted.engine.prompt_text()
 
 
 def test_the_events_of_a_text(scripted, client):
@@ -94,7 +79,7 @@ def test_a_function_call_and_its_result_by_response_id(scripted, client):
     tokenizer = scripted.engine.tokenizer
     written = tokenizer.encode("I look.\n" + call("weather", city="Oslo"))
     assert asked[1].prompt[: len(asked[0].prompt) + len(written)] == asked[0].prompt + written
-    assert "\nsun\n" in prompt(scripted)
+    assert "\nsun\n" in scripted.engine.prompt_text()
 
 
 def test_a_client_that_keeps_its_own_history_sends_the_items_back(scripted, client):
@@ -241,7 +226,7 @@ def test_shells_and_patches_are_the_clients(scripted, client, kind, arguments, r
     output: Any = {"type": f"{kind}_call_output", "call_id": item.call_id, "id": item.call_id, "output": "fine"}
     again = [{"role": "user", "content": "go"}, item.model_dump(exclude_none=True), output]
     assert client.responses.create(model="m", input=again, tools=[{"type": kind}]).output_text == "ok"
-    assert "\nfine\n" in prompt(scripted)
+    assert "\nfine\n" in scripted.engine.prompt_text()
 
 
 def test_running_out_of_tokens_is_incomplete(scripted, client):
@@ -347,8 +332,8 @@ def test_a_deleted_response_is_still_behind_those_that_continue_it(scripted, cli
     second = client.responses.create(model="m", input="second", previous_response_id=first.id)
     client.responses.delete(first.id)
     client.responses.create(model="m", input="third", previous_response_id=second.id)
-    assert "first" in prompt(scripted)
-    assert "one" in prompt(scripted)
+    assert "first" in scripted.engine.prompt_text()
+    assert "one" in scripted.engine.prompt_text()
 
 
 def test_a_conversation_grows_with_its_responses(scripted, client):
