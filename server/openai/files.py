@@ -41,9 +41,10 @@ class Download(Response):
 
     media_type = "application/octet-stream"
 
-    def __init__(self, content: bytes) -> None:
+    # FastAPI reads the default of `status_code` for the description.
+    def __init__(self, content: bytes, status_code: int = 200) -> None:
         headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
-        super().__init__(content, headers=headers)
+        super().__init__(content, status_code, headers)
 
 
 @router.post("/v1/files", openapi_extra=answered(FileObject))
