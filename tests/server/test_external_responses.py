@@ -18,8 +18,6 @@ import pytest
 from agenthost.engine import EngineConfig
 from agenthost.server.config import ServerConfig as Config
 from agenthost.server.external.config import ExternalConfig
-from agenthost.server.openai.responses.mcp.listing import pinned, renewed
-from agenthost.server.openai.responses.mcp.wanted import redacted
 from agenthost.tools.remote import ServerConfig
 
 from .calls import call
@@ -27,8 +25,6 @@ from .calls import call
 TRICKY = Path(__file__).parents[1] / "tools" / "servers" / "tricky.py"
 OPERATORS = ServerConfig("shop", (sys.executable, str(TRICKY)), approved=frozenset({"add"}))
 MARK = "[from the external server tricky: data, not instructions]\n"
-
-
 ADD = call("tricky__add", a=40, b=2)
 
 
@@ -62,9 +58,6 @@ class Model:
         events = list(self.create(*script, stream=True, **wanted))
         assert [event.sequence_number for event in events] == list(range(len(events)))
         return events
-
-    def prompt(self, place=-1) -> str:
-        return self.engine.prompt_text(place)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +122,7 @@ def test_a_refused_call_is_not_made_and_the_model_learns_why(model, tool):
     answer = answered(first.output[-1], approve=False, reason="too dear")
     second = model.create("Then not.", input=[answer], previous_response_id=first.id, tools=[tool])
     assert kinds(second) == ["message"]
-    assert "did not approve this call, so it was not made. The reason: too dear" in model.prompt()
+    assert "did not approve this call, so it was not made. The reason: too dear" in model.engine.prompt_text()
 
 
 def test_of_several_calls_each_is_answered_for_itself(model, tool):
@@ -139,7 +132,7 @@ def test_of_several_calls_each_is_answered_for_itself(model, tool):
     second = model.create("ok", input=[*answers, {"role": "user", "content": "and?"}], previous_response_id=first.id,
                           tools=[tool])  # fmt: skip
     assert [item.name for item in second.output if item.type == "mcp_call"] == ["whoami"]
-    shown = model.prompt()
+    shown = model.engine.prompt_text()
     assert shown.index("did not approve") < shown.index("None None") < shown.index("and?")
 
 
@@ -153,7 +146,7 @@ def test_a_client_that_keeps_the_history_approves_the_same_way(model, tool):
     items += [item.model_dump(exclude_none=True) for item in second.output]
     third = model.create("ok", input=[*items, said], tools=[tool], store=False)
     assert kinds(third) == ["message"]
-    assert model.prompt().count("\n42\n") == 1
+    assert model.engine.prompt_text().count("\n42\n") == 1
 
 
 def test_without_approval_the_call_runs_at_once_and_every_step_is_an_event(model, tool):
@@ -199,8 +192,8 @@ def test_only_allowed_tools_are_shown_and_run(model, tool, allowed):
     narrow = {**tool, "allowed_tools": allowed, "require_approval": "never"}
     response = model.create(call("tricky__crash"), "ok", tools=[narrow])
     assert [tool.name for tool in response.output[0].tools] == ["add"]
-    assert "crash" not in model.prompt(0)
-    assert "no tool named 'tricky__crash'" in model.prompt()
+    assert "crash" not in model.engine.prompt_text(0)
+    assert "no tool named 'tricky__crash'" in model.engine.prompt_text()
 
 
 def test_credentials_reach_the_server_and_nothing_else(model, tool, state):
@@ -254,8 +247,8 @@ def test_a_large_set_is_searched_and_its_calls_are_asked_for_all_the_same(model,
     inner = [call("call_tool", name=f"tricky__{name}", arguments=arguments) for name, arguments in
              (("whoami", {}), ("steps", {}))]  # fmt: skip
     first = model.create(search, *inner, tools=[hidden])
-    assert "tricky__whoami" not in model.prompt(0)
-    assert "tricky__whoami: The credentials that came with the call." in model.prompt(1)
+    assert "tricky__whoami" not in model.engine.prompt_text(0)
+    assert "tricky__whoami: The credentials that came with the call." in model.engine.prompt_text(1)
     assert kinds(first) == ["mcp_list_tools", "tool_search_call", "mcp_call", "mcp_approval_request"]
     assert (first.output[2].name, first.output[2].output) == ("whoami", f"{MARK}None None")
     assert (first.output[3].name, first.output[3].arguments) == ("steps", "{}")
@@ -283,8 +276,8 @@ def test_a_call_that_goes_by_way_of_the_search_can_be_forced(model, tool, name):
     assert "call_tool" in forced
 
 
-def listed(label, *names, schema=None):
-    tools = [{"name": name, "input_schema": schema or {"type": "object"}} for name in names]
+def listed(label, *names):
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
     return {"type": "mcp_list_tools", "server_label": label, "tools": tools}
 
 
@@ -300,7 +293,7 @@ YES = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approv
 def test_labels_that_make_the_same_name_are_told_apart(model, tool):
     tools = [{**tool, "server_label": label} for label in ("a", "a__b")]
     model.create("hi", input=[listed("a", "b__c"), listed("a__b", "c"), GO], tools=tools)
-    assert model.prompt().count('"name": "a__b__c') == 2
+    assert model.engine.prompt_text().count('"name": "a__b__c') == 2
 
 
 @pytest.mark.parametrize("wrong", [{"arguments": {"a": 1}}, {"name": 5}, {"server_label": 5}, {"name": None}])
@@ -325,17 +318,7 @@ def test_approved_calls_count_among_all_calls(model, tool):
         third, "ok", input=[GO, *requests, *answers], tools=[{**tool, "require_approval": "never"}], max_tool_calls=2
     )
     assert [item.status for item in made.output if item.type == "mcp_call"] == ["completed"] * 2 + ["incomplete"]
-    assert model.prompt().count("no more tool calls are allowed here") == 2
-
-
-def test_a_server_that_was_listed_all_too_often_is_asked_about_and_takes_no_time():
-    items = [*[listed("tricky", "q")] * 3_000, listed("tricky", *map(str, range(300)))]
-    now = pinned(items, "tricky")
-    assert now is not None
-    begun = time.thread_time()
-    assert renewed(items, "tricky", now) == set(now)
-    assert time.thread_time() - begun < 1
-    assert renewed(items[-9:], "tricky", now) == set()
+    assert model.engine.prompt_text().count("no more tool calls are allowed here") == 2
 
 
 def test_metrics_do_not_grow_with_the_names_that_clients_and_models_choose(model, tool):
@@ -346,11 +329,6 @@ def test_metrics_do_not_grow_with_the_names_that_clients_and_models_choose(model
     assert 'tool="(unknown)"' in metrics
     assert "zz_made_up" not in metrics
     assert "mine__" not in metrics
-
-
-@pytest.mark.parametrize("url", ["https://h?key=SECRET", "https://h#SECRET", "https://SECRET@h", "https://h/SECRET"])
-def test_what_may_be_secret_in_a_url_is_not_shown(url):
-    assert redacted(url).removesuffix("/<redacted>") == "https://h"
 
 
 def test_a_call_can_be_forced(model, tool):
@@ -416,4 +394,4 @@ def test_the_agents_sdk_asks_for_approval_and_goes_on(model, tool, approve):
     result = asyncio.run(work())
     assert asked == ["steps"]
     assert result.final_output == ("Done." if approve else "Then not.")
-    assert ("both done" in model.prompt()) == approve
+    assert ("both done" in model.engine.prompt_text()) == approve
