@@ -25,15 +25,10 @@ from .settings import (
     gather,
     sandbox_config,
     state_dir,
+    words,
 )
 
-
-def _words(value: object) -> object:
-    """Variables hold lists as words separated by commas or spaces."""
-    return value.replace(",", " ").split() if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 
 
 class ServerConfig(BaseModel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -75,7 +75,7 @@ def _tools_config(settings: Mapping[str, Any], kind: type[C], names: Collection[
     """``hosts`` is the setting that may be words, separated by commas or spaces."""
     values = {name: value for name, value in settings.items() if name in names}
     if hosts in values:
-        values[hosts] = _words(values[hosts])
+        values[hosts] = words(values[hosts])
     try:
         config = msgspec.convert(values, kind, strict=False)
         config.check()
@@ -96,7 +96,7 @@ def external_config(settings: Mapping[str, Any], environment: Mapping[str, str])
     try:
         file = settings.get("mcp_config")
         servers = read_config(Path(file), environment) if file else []
-        hosts = tuple(_words(settings.get("mcp_allow_host", ())))
+        hosts = tuple(words(settings.get("mcp_allow_host", ())))
         rules(hosts)
     except RemoteConfigError as error:
         raise ConfigError(f"mcp_config: {error}") from error
@@ -122,9 +122,9 @@ def state_dir(environment: Mapping[str, str]) -> str:
     return os.path.join(os.path.expanduser(base), "agenthost")
 
 
-def _words(value: str | Iterable[str]) -> list[str]:
-    """Variables hold lists as words separated by commas or spaces."""
-    return value.replace(",", " ").split() if isinstance(value, str) else list(value)
+def words(value: Any) -> Any:
+    """Variables hold lists as words separated by commas or spaces; other values stay as they are."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
 def _file(path: str, known: Collection[str]) -> dict[str, Any]:
