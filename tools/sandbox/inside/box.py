@@ -22,7 +22,7 @@ _COPIED = ("etc/ld.so.cache", "etc/localtime")
 _SHARED = ("etc/alternatives", "etc/fonts", "etc/ssl/certs")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _STREAMS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
-_INSIDE_ID = 1000
+INSIDE_ID = 1000  # of the session's user and group, as the session sees them
 PREFIX, PACKAGES = "/opt/python", "/opt/packages"
 
 
@@ -87,8 +87,8 @@ def fill(config: dict[str, object]) -> None:
             with open(f"/host/{name}", "rb") as source, open(f"/box/{name}", "wb") as copy:
                 copy.write(source.read())
     for name, content in (
-        ("passwd", f"user:x:{_INSIDE_ID}:{_INSIDE_ID}::/workspace:/bin/sh\n"),
-        ("group", f"user:x:{_INSIDE_ID}:\n"),
+        ("passwd", f"user:x:{INSIDE_ID}:{INSIDE_ID}::/workspace:/bin/sh\n"),
+        ("group", f"user:x:{INSIDE_ID}:\n"),
     ):
         with open(f"/box/etc/{name}", "w", encoding="utf-8") as file:
             file.write(content)

@@ -19,14 +19,13 @@ import warnings
 from typing import Any, NamedTuple
 
 from . import kernel, worker
-from .box import PACKAGES
+from .box import INSIDE_ID, PACKAGES
 from .children import forget_children, reaped, wake_on_child
 
 _NAMESPACES = (
     kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWNET
 )  # fmt: skip
-_INSIDE_ID = 1000
-_MESSAGE = 1 << 16
+MESSAGE = 1 << 16  # bytes of a message of the server, pid 1 or the zygote
 
 
 class Filters(NamedTuple):
@@ -78,7 +77,7 @@ def serve(births: socket.socket, filters: Filters) -> None:
             reaped()
         if births.fileno() not in ready:
             continue
-        message, fds, _, _ = socket.recv_fds(births, _MESSAGE, 5)
+        message, fds, _, _ = socket.recv_fds(births, MESSAGE, 5)
         if not message:
             return
         with contextlib.suppress(OSError):  # that session has ended meanwhile
@@ -118,8 +117,8 @@ def be_born(birth: dict[str, Any], fds: list[int], filters: Filters) -> None:
         if birth["user"]:
             os.setgroups([])
         kernel.join(pid_1, _NAMESPACES)
-        os.setresgid(_INSIDE_ID, _INSIDE_ID, _INSIDE_ID)
-        os.setresuid(_INSIDE_ID, _INSIDE_ID, _INSIDE_ID)
+        os.setresgid(INSIDE_ID, INSIDE_ID, INSIDE_ID)
+        os.setresuid(INSIDE_ID, INSIDE_ID, INSIDE_ID)
         os.setsid()
         os.dup2(os.open("/box/dev/null", os.O_RDONLY), 0)
         os.dup2(stdout, 1)

@@ -22,17 +22,15 @@ from contextlib import suppress
 from typing import Any
 
 from . import kernel
-from .box import map_identity
+from .box import INSIDE_ID, map_identity
 from .mapped import mount_mapped
-from .nursery import Filters
+from .nursery import MESSAGE, Filters
 from .supervisor import Supervisor, send_to_all
 
 _NAMESPACES = (
     kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
     | kernel.CLONE_NEWNET
 )  # fmt: skip
-_INSIDE_ID = 1000
-_MESSAGE = 1 << 16
 _HOSTS_PROC = "/host/proc"
 
 
@@ -95,7 +93,7 @@ class Session:
             os.setresuid(uid, uid, uid)
             kernel.set_dumpable(True)  # or the files in /proc/self, the maps among them, are root's
         kernel.unshare(_NAMESPACES)
-        map_identity(uid, gid, _INSIDE_ID, _HOSTS_PROC)
+        map_identity(uid, gid, INSIDE_ID, _HOSTS_PROC)
 
     def prepare(self) -> None:
         kernel.make_private()
@@ -133,7 +131,7 @@ class Session:
 
     def claim(self) -> None:
         """Wait for the server's word and do what it says. Without a word, end."""
-        message = self.server.recv(_MESSAGE)
+        message = self.server.recv(MESSAGE)
         if not message:
             os._exit(0)
         claim = json.loads(message)

@@ -20,10 +20,9 @@ import sys
 
 from . import kernel, nursery
 from .children import forget_children, reaped, wake_on_child
-from .nursery import Filters
+from .nursery import MESSAGE, Filters
 from .session import Session
 
-_MESSAGE = 1 << 16
 _END = b"end"  # as `zygote_process.py` says it
 
 
@@ -56,7 +55,7 @@ def serve(requests: socket.socket, births: socket.socket, filters: Filters, load
                 sys.exit("the process with the packages ended")
         if requests.fileno() not in ready:
             continue
-        message, fds, _, _ = socket.recv_fds(requests, _MESSAGE, 4)
+        message, fds, _, _ = socket.recv_fds(requests, MESSAGE, 4)
         if not message:
             return
         if message == _END:
