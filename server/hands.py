@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from ..tools import Browsing, Offer, Registry, Sessions, WorkspaceError, default_tools, probe
+from ..tools import Browsing, Offer, Registry, Session, Sessions, WorkspaceError, default_tools, probe
 from ..tools.browser.config import BrowserConfig
 from ..tools.code.network import CodeNetwork
 from ..tools.sandbox.backend import Backend
@@ -93,10 +93,20 @@ class Hands:
             if self._backend is not None:
                 await asyncio.to_thread(self._backend.close)
 
-    @property
-    def network_policy(self) -> dict[str, Any]:
-        """What code may reach, as OpenAI's containers say it."""
-        hosts = self._sandbox.sandbox_allow_hosts
+    def check_hosts(self, hosts: tuple[str, ...]) -> None:
+        """Whether code of a session may be let reach these. Raises ValueError."""
+        if self._network is None:
+            raise ValueError("the operator of this server lets code reach no host.")
+        self._network.check(hosts)
+
+    def hosts(self, session: Session | None) -> tuple[str, ...]:
+        """What a session's code may reach, or that of one of which nothing is said."""
+        given = session.hosts if session is not None else None
+        return self._sandbox.sandbox_allow_hosts if given is None else given
+
+    def network_policy(self, session: Session | None) -> dict[str, Any]:
+        """What a session's code may reach, as OpenAI's containers say it."""
+        hosts = self.hosts(session)
         return {"type": "allowlist", "allowed_domains": list(hosts)} if hosts else {"type": "disabled"}
 
     async def offer(self, files: Files = "core") -> Offer:

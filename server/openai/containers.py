@@ -36,6 +36,7 @@ from ..state import State
 from ..store.containers import StoredContainer
 from .errors import ApiError, no_workspace, not_found
 from .files import Download
+from .network import hosts_of
 from .pages import Deleted, Page, page
 
 router = APIRouter()
@@ -55,6 +56,7 @@ class ContainerRequest(BaseModel):
     name: str = "container"
     expires_after: ExpiresAfter | None = None
     file_ids: list[str] | None = None
+    network_policy: JsonObject | None = None
 
 
 class FileRequest(BaseModel):
@@ -108,15 +110,20 @@ class ContainerService:
         self._hands = hands
 
     async def create(
-        self, owner: str, name: str = "auto", minutes: int = MINUTES, file_ids: Sequence[str] = ()
+        self,
+        owner: str,
+        name: str = "auto",
+        minutes: int = MINUTES,
+        file_ids: Sequence[str] = (),
+        hosts: tuple[str, ...] | None = None,
     ) -> tuple[StoredContainer, Session]:
-        """Raises :class:`ApiError`."""
+        """``hosts``: see :class:`Session`. Raises :class:`ApiError`."""
         files = [await self._state.files.get(file_id, owner) for file_id in file_ids]
         for file, file_id in zip(files, file_ids, strict=True):
             if file is None:
                 raise not_found("file", file_id)
         try:
-            session = await self._hands.sessions.create(owner, ttl=60.0 * minutes)
+            session = await self._hands.sessions.create(owner, ttl=60.0 * minutes, hosts=hosts)
         except WorkspaceError as error:
             raise no_workspace(error) from error
         now = time.time()
@@ -157,13 +164,13 @@ class ContainerService:
             return None
 
     def shown(self, container: StoredContainer) -> Container:
-        alive = not container.expired and self.session(container) is not None
+        session = None if container.expired else self.session(container)
         return {
             "id": container.id, "object": "container", "created_at": int(container.created),
-            "status": "running" if alive else "expired",
+            "status": "expired" if session is None else "running",
             "expires_after": {"anchor": "last_active_at", "minutes": container.minutes},
             "last_active_at": int(container.last_active), "name": container.name, "memory_limit": "1g",
-            "network_policy": self._hands.network_policy, "session_id": container.session,
+            "network_policy": self._hands.network_policy(session), "session_id": container.session,
         }  # fmt: skip
 
 
@@ -173,7 +180,8 @@ async def create(request: Request) -> Response:
     minutes = wanted.expires_after.minutes if wanted.expires_after else MINUTES
     service: ContainerService = request.app.state.containers
     owner = caller_of(request.scope).name
-    container, _ = await service.create(owner, wanted.name[:200], minutes, wanted.file_ids or ())
+    hosts = hosts_of(wanted.network_policy, request.app.state.hands, "network_policy")
+    container, _ = await service.create(owner, wanted.name[:200], minutes, wanted.file_ids or (), hosts)
     return answer(service.shown(container))
 
 

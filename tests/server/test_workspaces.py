@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -90,7 +91,7 @@ def test_workspaces_are_temporary_where_the_users_of_sandboxes_could_not_pass(se
 def limited(model_folder, make_engine, make_server, tmp_path_factory):
     """A server whose operator has set all limits; gives ``says(*texts)``, which answers with its URL."""
     keys = tmp_path_factory.mktemp("keys") / "keys"
-    names = ("ada", "bob", "eve", "joe")
+    names = ("ada", "bob", "eve", "joe", "kim")
     keys.write_text("".join(f"{name} {hashlib.sha256(name.encode()).hexdigest()}\n" for name in names))
     engine = make_engine(model_folder, lambda request: "ok")
     config = ServerConfig(
@@ -149,6 +150,47 @@ answers"""
     assert "Other.example is not among the hosts" in step["output"]
     made = httpx.post(f"{url}/v1/containers", json={}, headers={"Authorization": "Bearer joe"}).json()
     assert made["network_policy"] == {"type": "allowlist", "allowed_domains": ["pypi.example"]}
+
+
+def test_code_of_a_container_reaches_less_when_its_maker_says_so(limited):
+    code = python("import socket; socket.create_connection(('127.0.0.1', 3128), 5).close(); 'a way out'")
+    url = limited(code, "ok", code, "ok")
+    interpreter: Any = {"type": "code_interpreter", "container": {"type": "auto"}}
+    narrow: Any = {**interpreter, "container": {"type": "auto", "network_policy": {"type": "disabled"}}}
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="kim", max_retries=0) as client:
+        asked: Any = {"model": "m", "input": "go", "include": ["code_interpreter_call.outputs"]}
+        first = client.responses.create(**asked, tools=[interpreter])
+        second = client.responses.create(**asked, tools=[narrow], previous_response_id=first.id)
+        (wide, _), (closed, _) = first.output, second.output
+        assert "a way out" in wide.outputs[0].logs
+        assert "Address family not supported" in closed.outputs[0].logs
+        assert client.containers.retrieve(closed.container_id).to_dict()["network_policy"] == {"type": "disabled"}
+        client.containers.delete(wide.container_id)
+        same: Any = {"type": "allowlist", "allowed_domains": ["pypi.example"]}
+        assert client.containers.create(name="c", network_policy=same).to_dict()["network_policy"] == same
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"type": "allowlist", "allowed_domains": ["other.example"]}, "'other.example' is not among the hosts"),
+        ({"type": "allowlist", "allowed_domains": ["a b"]}, "is not a host"),
+        ({"type": "allowlist", "allowed_domains": [1]}, "expected the type"),
+        ({"type": "allowlist", "allowed_domains": ["pypi.example"], "domain_secrets": [{}]}, "without secrets"),
+        ({"type": "open"}, "expected the type"),
+    ],
+)
+def test_a_policy_that_cannot_be_kept_is_refused(limited, policy, said):
+    url = limited("ok")
+    auto = {"type": "code_interpreter", "container": {"type": "auto", "network_policy": policy}}
+    for path, body in (
+        ("containers", {"network_policy": policy}),
+        ("responses", {"model": "m", "input": "go", "tools": [auto]}),
+    ):
+        answer = httpx.post(f"{url}/v1/{path}", json=body, headers={"Authorization": "Bearer bob"})
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]["message"]
+        assert answer.json()["error"]["param"].endswith("network_policy")
 
 
 def test_code_without_a_sandbox_needs_the_operators_word_and_is_shouted_about(serve, monkeypatch, caplog):

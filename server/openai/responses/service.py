@@ -27,6 +27,7 @@ from ...store.responses import StoredResponse
 from ..containers import ContainerService
 from ..errors import ApiError, from_validation
 from ..hosted_task import Lent, begin
+from ..network import hosts_of
 from ..prepare import Prepared, prepare, served_name
 from ..schemas import ChatRequest
 from .body import new_body
@@ -38,7 +39,7 @@ from .mcp.listing import own_listings
 from .output import LOGPROBS
 from .run import Run
 from .schemas import EXTRAS, InputRequest, ResponseRequest
-from .tools import RequestTools, chat_choice, read_tools
+from .tools import NewContainer, RequestTools, chat_choice, read_tools
 
 _MOST_REMEMBERED = 4096  # hosted calls whose results are kept for clients that send items back
 
@@ -279,12 +280,14 @@ class ResponseService:
     ) -> tuple[str, Session, StoredContainer | None]:
         """The container that the request names, else the last one of the conversation that is alive, else a new one.
 
-        Its id, its session, and the container itself if it is new.
+        A request that says what code may reach does not go on in a container where it may reach other hosts. Gives its
+        id, its session, and the container itself if it is new.
         """
-        wanted = tools.container
+        wanted = tools.container or NewContainer()
         if isinstance(wanted, str):
             container, session = await self._containers.open(wanted, caller.name)
             return container.id, session, None
+        hosts = hosts_of(wanted.network, self._hands, wanted.param)
         for item in reversed(history.before):
             used = item.get("container_id") or item.get("_container")
             if used:
@@ -292,8 +295,10 @@ class ResponseService:
                     container, session = await self._containers.open(used, caller.name)
                 except ApiError:
                     break
+                if hosts is not None and set(hosts) != set(self._hands.hosts(session)):
+                    break
                 return container.id, session, None
-        container, session = await self._containers.create(caller.name, file_ids=wanted or ())
+        container, session = await self._containers.create(caller.name, file_ids=wanted.files, hosts=hosts)
         return container.id, session, container
 
 

@@ -66,6 +66,15 @@ class Face:
     inner: Mapping[str, Face] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class NewContainer:
+    """The files that are put into a container, and the policy of its network, which stands at ``param``."""
+
+    files: Sequence[str] = ()
+    network: object = None
+    param: str = ""
+
+
 @dataclass
 class RequestTools:
     """
@@ -75,7 +84,7 @@ class RequestTools:
         hosted: names of the tools that run here.
         labels: tools of each server of type ``mcp``, by its label.
         servers: external ones, whose tools are still to be found. hidden: those of their tools that go behind a search.
-        container: what ``code_interpreter`` or a connector says about its container: its id, or files for a new one.
+        container: what ``code_interpreter`` or a connector says about its container: its id, or how to make one.
     """
 
     faces: dict[str, Face] = field(default_factory=dict)
@@ -84,7 +93,7 @@ class RequestTools:
     labels: dict[str, list[str]] = field(default_factory=dict)
     servers: list[Wanted] = field(default_factory=list)
     hidden: frozenset[str] = frozenset()
-    container: str | list[str] | None = None
+    container: str | NewContainer | None = None
 
     def named(self, label: str, tool: str) -> str:
         """What the model calls a tool of a server."""
@@ -261,7 +270,7 @@ def _connector(read: RequestTools, tool: JsonObject, label: str, offer: Offer, m
     read.container = read.container or _container(tool, place)
 
 
-def _container(tool: JsonObject, place: str) -> str | list[str] | None:
+def _container(tool: JsonObject, place: str) -> str | NewContainer | None:
     """See :class:`RequestTools`. Raises :class:`ApiError`."""
     given = tool.get("container")
     if given is None or isinstance(given, str):
@@ -270,7 +279,7 @@ def _container(tool: JsonObject, place: str) -> str | list[str] | None:
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         message = f"Invalid '{place}.container': expected an id, or an object whose file_ids are a list of ids."
         raise ApiError(message, code="invalid_value", param=f"{place}.container")
-    return files
+    return NewContainer(files, given.get("network_policy"), f"{place}.container.network_policy")
 
 
 def _has_files(offer: Offer) -> bool:
