@@ -7,7 +7,6 @@ from typing import TypedDict
 
 from fastapi import APIRouter, Request, Response
 
-from ...engine.errors import InvalidRequest
 from ..chat.generate import Generation
 from ..http import body
 from ..http.answers import answer, answered
@@ -15,7 +14,7 @@ from ..http.caller import caller_of
 from ..http.disconnect import until_disconnect
 from ..http.events import EventStream
 from ..openai.choices import engine_requests
-from ..openai.prepare import bad_grammar, prepare, served_name
+from ..openai.prepare import prepare, served_name, telling_of_grammars
 from ..served import ServedModel
 from .answer import Answer, AnthropicMessage
 from .convert import chat_request
@@ -42,12 +41,8 @@ async def messages(request: Request) -> Response:
         prepared = await prepare(chat, served, caller_of(request.scope).name)
         (engine_request,) = engine_requests(chat, prepared.prompt, prepared.sampling, cache_salt=prepared.cache_salt)
         tools = prepared.tools.functions if prepared.tools.parsed else ()
-        try:
+        with telling_of_grammars(prepared):
             generation = await Generation.start(served.engine, model, engine_request, tools=tools, stop=prepared.stop)
-        except InvalidRequest as error:
-            if error.param == "grammar":
-                raise bad_grammar(error, prepared) from error
-            raise
         return Answer(f"msg_{secrets.token_hex(12)}", asked.model, prepared, generation, model.tokenizer)
 
     begun = await until_disconnect(request.receive, start)

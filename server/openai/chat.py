@@ -8,7 +8,6 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
-from ...engine.errors import InvalidRequest
 from ..chat.generate import Generation
 from ..chat.model import ChatModel
 from ..http import body
@@ -20,7 +19,7 @@ from ..served import ServedModel
 from . import hosted, wire
 from .answer import Answer, collect
 from .choices import end_all, engine_requests, start_all
-from .prepare import Prepared, bad_grammar, prepare, served_name
+from .prepare import Prepared, prepare, served_name, telling_of_grammars
 from .schemas import ChatRequest, StreamOptions
 from .stream import ChunkWriter
 
@@ -40,12 +39,8 @@ async def chat_completions(request: Request) -> Response:
 
     async def start() -> tuple[Prepared, list[Generation]]:
         prepared = await prepare(chat, served, caller_of(request.scope).name)
-        try:
+        with telling_of_grammars(prepared):
             return prepared, await _submit(chat, served, model, prepared)
-        except InvalidRequest as error:
-            if error.param == "grammar":
-                raise bad_grammar(error, prepared) from error
-            raise
 
     prepared, generations = await until_disconnect(request.receive, start)
     answer = Answer(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ...engine import SamplingParams
@@ -141,7 +143,18 @@ def context_overflow(tokens: int, limit: int) -> ApiError:
     )
 
 
-def bad_grammar(error: InvalidRequest, prepared: Prepared) -> ApiError:
+@contextmanager
+def telling_of_grammars(prepared: Prepared) -> Iterator[None]:
+    """The engine's refusal of a grammar becomes an :class:`ApiError` that says what of the request it came from."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if error.param == "grammar":
+            raise _bad_grammar(error, prepared) from error
+        raise
+
+
+def _bad_grammar(error: InvalidRequest, prepared: Prepared) -> ApiError:
     """Clients know nothing of grammars: theirs came from a schema, or from what they asked the answer to be."""
     if prepared.tools.functions:
         return ApiError(f"Invalid tools: {error}", code="invalid_function_parameters", param="tools")
