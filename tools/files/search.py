@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from ..spec import JsonObject, Tool, ToolContext, ToolResult
-from .beneath import Root, clean, told
-from .glob import Glob
+from .beneath import Root
 from .result import content, in_thread, printable
-from .specs import NO_MATCHES, SEARCH_FILES, no_such_directory
-from .walk import walk
+from .searching import Search
+from .specs import NO_MATCHES, SEARCH_FILES
 
 FOUND = 1000  # paths that one result shows
-_WALKED = 200_000  # entries that one search looks at
 _SECONDS = 20.0
 
 
@@ -30,27 +26,10 @@ def search(root: Root, path: str, pattern: str, excludes: list[str]) -> str:
     Raises:
         ToolError: no such directory, or a bad pattern.
     """
-    start = clean(path)
-    wanted, unwanted = Glob(pattern), [Glob(exclude) for exclude in excludes[:50]]
-    prefix = 0 if start == "." else len(start) + 1
-    deadline = time.monotonic() + _SECONDS
-
-    def skip(found: str, _: object) -> bool:
-        return any(glob.matches(found[prefix:]) for glob in unwanted)
-
-    paths: list[str] = []
-    cut = False
-    with told(path, missing=no_such_directory(path)):
-        for walked, (found, _) in enumerate(walk(root, start, skip=skip)):
-            if walked == _WALKED or time.monotonic() > deadline:
-                cut = True
-                break
-            if wanted.matches(found[prefix:]):
-                paths.append(found)
-    paths.sort(key=lambda found: found.split("/"))
-    text = "\n".join(printable(found) for found in paths[:FOUND]) or NO_MATCHES
+    found = Search(root, path, pattern, tuple(excludes), ignored=True, seconds=_SECONDS)
+    paths = [path for path, _ in found.entries()]
+    paths.sort(key=lambda path: path.split("/"))
+    text = "\n".join(printable(path) for path in paths[:FOUND]) or NO_MATCHES
     if len(paths) > FOUND:
         text += f"\n[... {len(paths) - FOUND} more. Use a narrower pattern.]"
-    if cut:
-        text += "\n[The search was cut short: there are too many files. Start from a directory further down.]"
-    return text
+    return text + found.note

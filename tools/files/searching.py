@@ -1,4 +1,4 @@
-"""The files that `glob` and `grep` look at."""
+"""The files that `glob` and `grep` look at, and the entries that `search_files` does."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .specs import no_such_directory
 from .walk import walk
 
 _WALKED = 200_000  # entries that one search looks at
-_SECONDS = 15.0
 
 
 @dataclass
 class Search:
-    """Regular files below ``path``, as they are found; links are not followed.
+    """What is below ``path``, as it is found; links are not followed.
 
     Args:
         path: a directory, as the model wrote it.
-        pattern: only files that match; None for all.
+        pattern: only what matches; None for all.
         excludes: patterns of files and directories to leave out.
         ignored: also what .gitignore names, and .git.
+        seconds: for which it looks.
 
     Attributes:
         cut: the search ended before all was looked at.
@@ -36,16 +36,21 @@ class Search:
     pattern: str | None = None
     excludes: tuple[str, ...] = ()
     ignored: bool = False
+    seconds: float = 15.0
     cut: bool = False
 
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """The regular files among :meth:`entries`."""
+        return ((found, entry) for found, entry in self.entries() if entry.is_file(follow_symlinks=False))
+
+    def entries(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """(path relative to the workspace, entry). Raises ToolError: no such directory, or a bad pattern."""
         start = clean(self.path)
         wanted = Glob(self.pattern) if self.pattern is not None else None
         unwanted = [Glob(exclude) for exclude in self.excludes[:50]]
         ignored = None if self.ignored else Ignored(self.root)
         prefix = 0 if start == "." else len(start) + 1
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + self.seconds
 
         def skip(found: str, entry: os.DirEntry[str]) -> bool:
             if ignored and ignored(found, entry):
@@ -57,7 +62,7 @@ class Search:
                 if walked == _WALKED or time.monotonic() > deadline:
                     self.cut = True
                     return
-                if entry.is_file(follow_symlinks=False) and (wanted is None or wanted.matches(found[prefix:])):
+                if wanted is None or wanted.matches(found[prefix:]):
                     yield found, entry
 
     @property
