@@ -15,7 +15,7 @@ import msgspec
 
 _NAME = "session.json"
 _HOME = re.compile(r"s-[0-9a-f]{24}")
-_LONGEST = 4096
+_LONGEST = 1 << 16
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,7 @@ def test_code_of_a_container_reaches_less_when_its_maker_says_so(limited):
         ({"type": "allowlist", "allowed_domains": ["a b"]}, "is not a host"),
         ({"type": "allowlist", "allowed_domains": [1]}, "expected the type"),
         ({"type": "allowlist", "allowed_domains": ["pypi.example"], "domain_secrets": [{}]}, "without secrets"),
+        ({"type": "allowlist", "allowed_domains": ["pypi.example"] * 101}, "up to 100"),
         ({"type": "open"}, "expected the type"),
     ],
 )

@@ -168,7 +168,8 @@ def root(passable: Path) -> Iterator[Path]:
 
 async def test_a_restarted_server_finds_its_sessions_and_their_files(offer, root):
     async with Sessions(root) as sessions:
-        session = await sessions.create(owner="anna")
+        hosts = tuple(f"{'long-' * 40}{number}.example" for number in range(100))
+        session = await sessions.create(owner="anna", hosts=hosts)
         await offer.registry.call("python", {"code": "x = 1; open('f', 'w').write('kept')"}, ToolContext(session))
         other = await sessions.create(owner="ben")
         await sessions.close(other.id, "ben")
@@ -178,6 +179,7 @@ async def test_a_restarted_server_finds_its_sessions_and_their_files(offer, root
         with pytest.raises(UnknownSession):
             sessions.get(session.id, "ben")
         assert (found.created, found.sandbox.user) == (session.created, session.sandbox.user)
+        assert found.hosts == hosts
         result = await offer.registry.call(
             "python", {"code": "open('f', 'a').write('!'); open('f').read(), 'x' in globals()"}, ToolContext(found)
         )
