@@ -99,7 +99,7 @@ async def test_a_task_waits_for_the_answer():
             client_capabilities = types.ClientCapabilities(elicitation=types.ElicitationCapability())
 
     client: Any = Client
-    task = Task("me", 60.0)
+    task = Task("me")
     ask = asks_by_task(client, task)
     assert ask is not None
 
