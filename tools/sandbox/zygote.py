@@ -42,15 +42,15 @@ class _Held:
     waiting: dict[Identity | None, list[Embryo]] = field(default_factory=dict)
 
     def let_go(self) -> None:
+        for process in (self.process, self.successor):  # first: what waits for them ends with them
+            if process:
+                process.close(at_once=True)
+        self.process = self.successor = None
         for embryo in [one for embryos in self.waiting.values() for one in embryos]:
             embryo.close()
             if embryo.identity and IDENTITIES.used(embryo.identity):
                 IDENTITIES.give_back(embryo.identity)
         self.waiting.clear()
-        for process in (self.process, self.successor):
-            if process:
-                process.close(at_once=True)
-        self.process = self.successor = None
 
 
 class Zygote(Backend):
