@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from agenthost.tools.sandbox.cgroups import Cgroups
 from agenthost.tools.sandbox.identity import IDENTITIES, Identity, IdentityPool, server_is_root
 from agenthost.tools.sandbox.packages import own_interpreter
 from agenthost.tools.sandbox.zygote import Zygote
+from agenthost.tools.sandbox.zygote_process import ZygoteProcess
 
 pytestmark = [
     pytest.mark.anyio,
@@ -102,6 +104,18 @@ async def test_sessions_and_server_survive_the_death_of_the_zygote(zygote, sessi
         assert await value(new, "6 * 7") == "42"
         await new.close()
     await old.close()
+
+
+async def test_no_sandbox_is_made_while_it_closes(zygote, sessions, monkeypatch):
+    refilled = threading.Event()
+    refill, close = zygote._refill, ZygoteProcess.close
+    monkeypatch.setattr(zygote, "_refill", lambda: (refill(), refilled.set()))
+    monkeypatch.setattr(ZygoteProcess, "close", lambda self, **how: (refilled.wait(10), close(self, **how)))
+    sandbox = await zygote.create((await sessions.create()).sandbox)
+    await asyncio.to_thread(zygote.close)
+    assert refilled.is_set()
+    assert not zygote._held.waiting
+    await sandbox.close()
 
 
 def test_one_that_still_loads_packages_ends_with_the_server(tmp_path):

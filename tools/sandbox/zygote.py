@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import socket
+import threading
 import time
 import weakref
 from contextlib import suppress
@@ -40,17 +41,20 @@ class _Held:
     process: ZygoteProcess | None = None
     successor: ZygoteProcess | None = None
     waiting: dict[Identity | None, list[Embryo]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def let_go(self) -> None:
-        for process in (self.process, self.successor):  # first: what waits for them ends with them
+        with self.lock:  # nothing is made from now on
+            processes, self.process, self.successor = (self.process, self.successor), None, None
+            embryos = [one for embryos in self.waiting.values() for one in embryos]
+            self.waiting.clear()
+        for process in processes:  # first: what waits for them ends with them
             if process:
                 process.close(at_once=True)
-        self.process = self.successor = None
-        for embryo in [one for embryos in self.waiting.values() for one in embryos]:
+        for embryo in embryos:
             embryo.close()
             if embryo.identity and IDENTITIES.used(embryo.identity):
                 IDENTITIES.give_back(embryo.identity)
-        self.waiting.clear()
 
 
 class Zygote(Backend):
@@ -205,8 +209,9 @@ class Zygote(Backend):
         return Embryo(server, channels.control, channels.stdout, channels.stderr, confinement, user, network)
 
     def _refill(self) -> None:
-        if self._held.process:  # not closed meanwhile
-            self._fill()
+        with self._held.lock:
+            if self._held.process:  # not closed meanwhile, which another thread may do
+                self._fill()
 
     def _fill(self) -> None:
         """Let new ones be made for those that were taken, without waiting for them."""
