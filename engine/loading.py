@@ -13,17 +13,18 @@ from .progress import Stage
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-_SOON = 1.0  # seconds in which a stage needs no bar
-
 
 class LoadingBars:
     """A :data:`.progress.Progress` with a bar on standard error for each stage that takes more than a moment.
 
     Where no terminal shows it there is none. Leave it as a context manager, so that no bar stays half drawn.
+
+    Args:
+        soon: seconds in which a stage needs no bar.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, soon: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._soon, self._clock = soon, clock
         self._shown = sys.stderr.isatty()
         self._stage: Stage | None = None
         self._begun = 0.0
@@ -43,7 +44,7 @@ class LoadingBars:
         if stage != self._stage:
             self._end()
             self._stage, self._begun = stage, self._clock()
-        if self._bars is None and done < total and self._clock() - self._begun >= _SOON:
+        if self._bars is None and done < total and self._clock() - self._begun >= self._soon:
             self._bars = _bars()
             self._bars.start()
             self._bars.add_task(stage)

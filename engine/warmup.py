@@ -18,7 +18,7 @@ def warm_up(config: EngineConfig) -> float:
     Raises EngineError subclasses when the engine cannot be built.
     """
     begun = time.perf_counter()
-    with LoadingBars() as show:
+    with LoadingBars(soon=0) as show:
         engine = build_engine(config, show)
         try:
             show("attention", 0, 1)

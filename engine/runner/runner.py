@@ -57,10 +57,7 @@ class ModelRunner:
             if progress is not None:
                 progress("graphs", next(done), total)
 
-        torch.cuda.synchronize()  # a step may be under way that reads what old graphs hold
-        if self._graphs is not None:
-            self._graphs.close()
-            self._graphs = None
+        self.close()  # a step may be under way that reads what old graphs hold
         torch.cuda.empty_cache()
         self._graphs = StepGraphs(
             self._model, attention, self.sampler, self._newest, decodes, prompts, captured

@@ -20,11 +20,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def seen(monkeypatch, stderr: io.StringIO, calls: Sequence[tuple[float, Stage, int, int]]) -> str:
+def seen(monkeypatch, stderr: io.StringIO, calls: Sequence[tuple[float, Stage, int, int]], soon: float = 1.0) -> str:
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setenv("TERM", "xterm")
     now = 0.0
-    with LoadingBars(lambda: now) as bars:
+    with LoadingBars(soon, lambda: now) as bars:
         for now, stage, done, total in calls:  # noqa: B007 (the clock reads it)
             bars(stage, done, total)
     return stderr.getvalue()
@@ -41,6 +41,10 @@ def test_a_stage_that_takes_long_has_a_bar_until_it_is_over(monkeypatch):
 def test_the_cursor_comes_back_however_it_ends(monkeypatch, calls):
     shown = seen(monkeypatch, Terminal(), calls)
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def test_a_stage_of_one_long_wait_has_its_bar_from_the_beginning(monkeypatch):
+    assert "loading attention" in seen(monkeypatch, Terminal(), [(0.0, "attention", 0, 1)], soon=0.0)
 
 
 def test_nothing_is_drawn_where_no_terminal_is(monkeypatch):
