@@ -151,6 +151,8 @@ class Serving:
                 max_rows=slots, max_pages=slots * -(-int(sizes["max_model_len"] + 1) // page_size),
             )  # fmt: skip
         self.runner = ModelRunner(_DECODERS[reference.folder], attention, slots, DEVICE)
+        if DEVICE.type == "cuda":
+            self.runner.capture(sorted({1, min(2, slots), slots}), [16, 64])  # some steps fit, some do not
         self.cache = KVCache(pages, page_size, share=options.pop("share", True))
         limits = Limits(
             max_running=int(sizes["slots"]),
