@@ -128,9 +128,14 @@ class Responses:
 
     async def expire(self, before: float) -> int:
         """Remove responses created before then that none after it continues, and their turns. Returns how many."""
-        later = table.alias()
-        needed = sa.select(later.c.previous).where(later.c.previous.is_not(None), later.c.created >= before)
-        old = sa.select(table.c.id).where(table.c.created < before, table.c.id.not_in(needed))
+        # Newer ones begin the recursion, so it only has to go on through older ones.
+        newer = sa.select(table.c.previous.label("id")).where(table.c.previous.is_not(None), table.c.created >= before)
+        needed = newer.cte("needed", recursive=True)
+        further = sa.select(table.c.previous).where(
+            table.c.id == needed.c.id, table.c.previous.is_not(None), table.c.created < before
+        )
+        needed = needed.union(further)
+        old = sa.select(table.c.id).where(table.c.created < before, table.c.id.not_in(sa.select(needed.c.id)))
 
         def work(connection: sa.Connection) -> int:
             ids = connection.execute(old).scalars().all()

@@ -144,11 +144,12 @@ def test_conversations_and_files_are_kept(with_store, tmp_path):
 def test_old_responses_go_unless_a_newer_one_continues_them(with_store):
     async def work(store):
         responses = Responses(store)
-        for one in (response("old", created=1.0), response("base", created=1.0), response("new", "base")):
+        chain = [response("a", created=1.0), response("b", "a", created=2.0), response("c", "b", created=3.0)]
+        for one in (response("old", created=1.0), response("older", "old", created=2.0), *chain, response("d", "c")):
             await responses.put(one)
-        assert await responses.expire(time.time() - 60) == 1
+        assert await responses.expire(time.time() - 60) == 2
         assert await responses.get("old", "ada") is None
-        assert await responses.get("base", "ada") is not None
+        assert [one.id for one in await responses.history("d", "ada") or ()] == ["a", "b", "c", "d"]
 
     with_store(work)
 
