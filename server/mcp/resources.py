@@ -16,7 +16,7 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from ...tools import Session, ToolError
 from ...tools.files.beneath import clean, regular
 from ...tools.files.text import read_bytes
-from ...tools.files.walk import walk
+from ...tools.files.walk import shown, walk
 from .uris import TEMPLATE, parse, workspace_uri
 from .visits import Context, Visits, caller
 from .watch import Watch
@@ -145,9 +145,8 @@ def _resource(session: Session, path: str, entry: os.DirEntry[str]) -> types.Res
         size = entry.stat(follow_symlinks=False).st_size
     except OSError:  # gone since it was listed
         size = None
-    shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     kind = mimetypes.guess_type(path)[0]
-    return types.Resource(name=shown, uri=workspace_uri(session.id, path), mime_type=kind, size=size)
+    return types.Resource(name=shown(path), uri=workspace_uri(session.id, path), mime_type=kind, size=size)
 
 
 def _read(session: Session, path: str, most: int) -> bytes:

@@ -21,10 +21,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from ...tools import Session, ToolError, UnknownSession, WorkspaceError
-from ...tools.files.beneath import Root, clean, opened, told
+from ...tools.files.beneath import Root, clean, regular, told
 from ...tools.files.folders import make_folders
 from ...tools.files.usage import Quota
-from ...tools.files.walk import walk
+from ...tools.files.walk import shown, walk
 from ...tools.files.write import replace
 from ..hands import Hands
 from ..http import body
@@ -226,24 +226,24 @@ async def add_file(request: Request, container_id: str) -> Response:
 @router.get("/v1/containers/{container_id}/files", openapi_extra=answered(Page[ContainerFile]))
 async def list_files(request: Request, container_id: str) -> Response:
     container, session = await _open(request, container_id)
-    return answer(page(request, await asyncio.to_thread(_files, session.files, container.id)))
+    return answer(page(request, [file for _, file in await asyncio.to_thread(_files, session.files, container.id)]))
 
 
 @router.get("/v1/containers/{container_id}/files/{file_id}", openapi_extra=answered(ContainerFile))
 async def retrieve_file(request: Request, container_id: str, file_id: str) -> Response:
-    return answer((await _find_file(request, container_id, file_id))[1])
+    return answer((await _find_file(request, container_id, file_id))[2])
 
 
 @router.get("/v1/containers/{container_id}/files/{file_id}/content", response_class=Download)
 async def file_content(request: Request, container_id: str, file_id: str) -> Response:
-    session, file = await _find_file(request, container_id, file_id)
-    return Download(await asyncio.to_thread(_read, session.files, file["path"]))
+    session, path, _ = await _find_file(request, container_id, file_id)
+    return Download(await asyncio.to_thread(_read, session.files, path))
 
 
 @router.delete("/v1/containers/{container_id}/files/{file_id}", openapi_extra=answered(Deleted))
 async def delete_file(request: Request, container_id: str, file_id: str) -> Response:
-    session, file = await _find_file(request, container_id, file_id)
-    await asyncio.to_thread(_remove, session.files, file["path"])
+    session, path, _ = await _find_file(request, container_id, file_id)
+    await asyncio.to_thread(_remove, session.files, path)
     return answer(Deleted(id=file_id, object="container.file.deleted", deleted=True))
 
 
@@ -268,27 +268,28 @@ async def _open(request: Request, container_id: str) -> tuple[StoredContainer, S
     return await request.app.state.containers.open(container_id, caller_of(request.scope).name)
 
 
-async def _find_file(request: Request, container_id: str, file_id: str) -> tuple[Session, ContainerFile]:
+async def _find_file(request: Request, container_id: str, file_id: str) -> tuple[Session, str, ContainerFile]:
+    """The session, the file's path there, and the file as clients see it."""
     container, session = await _open(request, container_id)
-    for file in await asyncio.to_thread(_files, session.files, container.id):
+    for path, file in await asyncio.to_thread(_files, session.files, container.id):
         if file["id"] == file_id:
-            return session, file
+            return session, path, file
     raise not_found("container file", file_id)
 
 
-def _files(root: Root, container_id: str) -> list[ContainerFile]:
-    """All regular files of a workspace that are not hidden, oldest first."""
-    found = []
+def _files(root: Root, container_id: str) -> list[tuple[str, ContainerFile]]:
+    """All regular files of a workspace that are not hidden, by their paths, oldest first."""
+    found: list[tuple[str, ContainerFile]] = []
     for path, entry in walk(root, skip=lambda path, _: path.rpartition("/")[2].startswith(".")):
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError:
             continue  # gone meanwhile
         if stat.S_ISREG(status.st_mode):
-            found.append(_file(container_id, path, status.st_size, status.st_mtime, "assistant"))
+            found.append((path, _file(container_id, path, status.st_size, status.st_mtime, "assistant")))
             if len(found) == _MOST_FILES:
                 break
-    return sorted(found, key=lambda file: (file["created_at"], file["path"]))
+    return sorted(found, key=lambda one: (one[1]["created_at"], one[0]))
 
 
 def _file(container_id: str, path: str, size: int, created: float, source: Source) -> ContainerFile:
@@ -296,7 +297,7 @@ def _file(container_id: str, path: str, size: int, created: float, source: Sourc
     digest = hashlib.blake2b(f"{container_id}\0{path}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
     return {
         "id": f"cfile_{digest}", "object": "container.file", "created_at": int(created), "bytes": size,
-        "container_id": container_id, "path": path, "source": source,
+        "container_id": container_id, "path": shown(path), "source": source,
     }  # fmt: skip
 
 
@@ -314,8 +315,14 @@ def _write(root: Root, path: str, content: bytes, quota: Quota) -> None:
 
 def _read(root: Root, path: str) -> bytes:
     try:
-        with opened(root, path) as (fd, _), os.fdopen(os.dup(fd), "rb") as file:
-            return file.read()
+        with told(shown(path)):
+            fd = root.open(path, os.O_RDONLY)
+            try:
+                regular(fd, shown(path))
+                with os.fdopen(fd, "rb", closefd=False) as file:
+                    return file.read()
+            finally:
+                os.close(fd)
     except ToolError as error:
         raise ApiError(str(error), status=404, code="not_found") from error
 
@@ -325,4 +332,4 @@ def _remove(root: Root, path: str) -> None:
         with root.parent(path) as (folder, name), root.acting():
             os.unlink(name, dir_fd=folder)
     except (OSError, ToolError) as error:
-        raise not_found("container file", path) from error
+        raise not_found("container file", shown(path)) from error

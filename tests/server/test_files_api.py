@@ -84,6 +84,19 @@ def test_names_of_uploaded_files_lead_nowhere_else(client):
             client.containers.files.create(container.id, file=(name, b"x"))
 
 
+def test_a_file_whose_name_is_not_utf_8_is_listed_read_and_deleted(scripted, client):
+    container = client.containers.create(name="x")
+    scripted.says(call("python", code="open(b'r\\xe9sum\\xe9.txt', 'w').write('x')"), "done")
+    client.responses.create(model="m", input="go", tools=[{"type": "code_interpreter", "container": container.id}])
+    [file] = client.containers.files.list(container.id).data
+    assert file.path == "r\ufffdsum\ufffd.txt"
+    assert client.containers.files.content.retrieve(file.id, container_id=container.id).read() == b"x"
+    client.containers.files.delete(file.id, container_id=container.id)
+    assert client.containers.files.list(container.id).data == []
+    with pytest.raises(openai.NotFoundError):
+        client.containers.files.content.retrieve(file.id, container_id=container.id)
+
+
 def test_links_of_the_sessions_code_are_not_followed_out_of_it(scripted, client):
     container = client.containers.create(name="x")
     code = "import os; os.symlink('/etc/passwd', 'link'); os.mkfifo('fifo'); os.symlink('/', 'root')"

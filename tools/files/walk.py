@@ -13,6 +13,11 @@ DEEPEST = 128
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
+def shown(path: str) -> str:
+    """A path as text that JSON can carry; the bytes of names that are not UTF-8 become U+FFFD."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def join(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
 
