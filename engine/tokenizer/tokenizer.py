@@ -24,6 +24,7 @@ class Tokenizer:
         special_tokens: the named ones as text, for chat templates: ``bos_token``, ``eos_token``, ``pad_token``, ...
         bos, eos_token_ids: the id that begins a text, or None; every id that ends an output, by any of the files.
         special_ids: ids that are markup rather than text.
+        added_tokens: texts that become one token wherever they stand, by their ids; special ones and others.
         vocab_size: one more than the highest id. The model's own vocabulary may be padded beyond it.
         chat_template: the default chat template's source, or None. ``chat_templates``: all of them by name.
         model_max_length: tokens, or None where the files do not say.
@@ -35,9 +36,9 @@ class Tokenizer:
         self.special_tokens = config.special_tokens
         self.bos = self._id(config.special_tokens.get("bos_token"))
         self.eos_token_ids = _unique([*config.eos_token_ids, self._id(config.special_tokens.get("eos_token"))])
-        self.special_ids = frozenset(
-            token for token, added in backend.get_added_tokens_decoder().items() if added.special
-        )
+        added = backend.get_added_tokens_decoder()
+        self.special_ids = frozenset(token for token, text in added.items() if text.special)
+        self.added_tokens = {token: text.content for token, text in added.items()}
         self.vocab_size = max(backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         self.chat_templates = config.chat_templates
         self.chat_template = config.chat_templates.get("default")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -15,15 +14,13 @@ from ...engine import Grammar, Tokenizer
 from ..json_values import JsonObject
 from . import reasoning
 from .formats import FunctionTool, StreamParser, ToolChoice, ToolFormat, detect, named
+from .markup import Markup
 from .messages import easier_messages
 from .probes import observe
 from .reasoning import Place, ReasoningFormat
 from .template import ChatTemplate, TemplateError
 
-# Splits what users and tools say wherever it spells a special token, so that it is tokenised as the text it is.
-# A noncharacter: Unicode guarantees that no text means anything by it.
-_SPLIT = "\ufdd0"
-# Stands where a turn that is to be continued ends.
+# Stands where a turn that is to be continued ends. A noncharacter: no text means anything by it.
 _CUT = "\ufdd1"
 # Stands for all that was said before a turn.
 _ASKED = {"role": "user", "content": _CUT}
@@ -63,9 +60,7 @@ class ChatModel:
         # What ends a turn: for the model, and in templates.
         ends = [tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokenizer.eos_token_ids]
         self._ends = [*filter(None, ends), *(format.ends if format is not None else ())]
-        specials = (tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokenizer.special_ids)
-        spelled = sorted(text for text in specials if len(text) > 1)
-        self._spelled = re.compile(f"(?=(?:{'|'.join(map(re.escape, spelled))}))(.)", re.DOTALL) if spelled else None
+        self._markup = Markup(tokenizer, (*self._ends, *self._marks))
 
     @classmethod
     def load(
@@ -103,8 +98,12 @@ class ChatModel:
     @property
     def markup_is_special(self) -> bool:
         """The markup of calls or thoughts is made of special tokens, which the output text must therefore show."""
-        marks = [*(self.format.markers if self.format else ()), *reasoning.marks(self.reasoning)]
-        return any(self.tokenizer.token_id(mark) in self.tokenizer.special_ids for mark in marks)
+        return any(self.tokenizer.token_id(mark) in self.tokenizer.special_ids for mark in self._marks)
+
+    @property
+    def _marks(self) -> list[str]:
+        """Of calls and of thoughts."""
+        return [*(self.format.markers if self.format else ()), *reasoning.marks(self.reasoning)]
 
     def parser(self, prompt: Sequence[int], tools: Sequence[FunctionTool] = ()) -> StreamParser | None:
         """What takes the turn behind ``prompt`` apart, when ``tools`` may be called; None when all of it is text."""
@@ -172,7 +171,7 @@ class ChatModel:
                 messages, tools, variables or {}, add_generation_prompt and not continue_final_message,
                 continue_final_message,
             )  # fmt: skip
-            return self._encode(text)
+            return self._markup.encode(text)
 
         if sum(len(message["content"]) for message in messages) > _SHORT:
             return await asyncio.to_thread(work)
@@ -215,7 +214,7 @@ class ChatModel:
         new_turn = any(message["role"] == "user" for message in following)
         if end is None or (new_turn and not all(text in after for text in kept)):
             return None
-        return self._encode(after[end:])
+        return self._markup.encode(after[end:])
 
     def _turn_end(self, rendered: str) -> int:
         """Where the last turn of a rendered conversation is over. Some templates write no mark there.
@@ -286,18 +285,16 @@ class ChatModel:
         add_generation_prompt: bool = True,
         **variables: object,
     ) -> str:
-        said = [self._as_text(message) for message in self._habits.fit(messages, tools, self.format)]
-        offered = tools or ([] if self._habits.no_tools else None)
-        return self.template.render(said, offered, add_generation_prompt=add_generation_prompt, **variables)
+        offered: Any = self._markup.all_as_text(list(tools or ()))
+        said = [self._as_text(message) for message in self._habits.fit(messages, offered, self.format)]
+        shown = offered or ([] if self._habits.no_tools else None)
+        text = self.template.render(said, shown, add_generation_prompt=add_generation_prompt, **variables)
+        return text if offered == list(tools or ()) else self._markup.unescaped(text)
 
     def _as_text(self, message: JsonObject) -> JsonObject:
-        if message["role"] not in ("user", "tool") or self._spelled is None:
+        if message["role"] not in ("user", "tool"):
             return message
-        content = self._spelled.sub(rf"\1{_SPLIT}", message["content"].replace(_SPLIT, ""))
-        return message if content == message["content"] else {**message, "content": content}
-
-    def _encode(self, text: str) -> list[int]:
-        return [token for piece in text.split(_SPLIT) for token in self.tokenizer.encode(piece)]
+        return {**message, "content": self._markup.as_text(message["content"])}
 
 
 def text_grammar(text: JsonObject) -> Grammar:
