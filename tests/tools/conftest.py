@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -84,6 +85,14 @@ async def end_of(interpreter: Interpreter) -> None:
     """Until the present sandbox has ended."""
     assert interpreter._sandbox
     await interpreter._sandbox.ended
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """What becomes true beside this test, and tells nobody."""
+    while True:
+        if holds():
+            return
+        await asyncio.sleep(0.01)
 
 
 def leftovers() -> dict[str, set[str]]:

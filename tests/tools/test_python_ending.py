@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 
 import psutil
 import pytest
@@ -13,7 +12,7 @@ from agenthost.tools.code.interpreter import Idle, Interpreter
 from agenthost.tools.code.tool import PythonTool
 from agenthost.tools.sandbox.local import LocalSandbox
 
-from .conftest import end_of
+from .conftest import end_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -100,14 +99,6 @@ async def told(session: Session) -> None:
 def fifo(session: Session) -> None:
     os.mkfifo(session.workspace / "told")
     (session.workspace / "told").chmod(0o666)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """What becomes true beside this test, and tells nobody."""
-    while True:
-        if holds():
-            return
-        await asyncio.sleep(0.01)
 
 
 COUNT = "import threading, time\nn = 0\ndef count():\n    global n\n    while True: n += 1; time.sleep(0.001)\n"

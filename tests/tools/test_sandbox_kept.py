@@ -26,6 +26,8 @@ from agenthost.tools.sandbox.kept import Kept, start_kept
 from agenthost.tools.sandbox.local import LocalSandbox
 from agenthost.tools.sandbox.spec import SYSTEM_FOLDERS
 
+from .conftest import until
+
 pytestmark = pytest.mark.anyio
 
 
@@ -71,6 +73,19 @@ async def test_a_background_process_ends_with_its_keeper(backend: Backend, sessi
     await end(kept)
     await sandbox.ended
     assert not background.is_running()
+    await sandbox.close()
+
+
+async def test_what_goes_on_by_itself_is_stopped_again(backend: Backend, session):
+    sandbox = await backend.create(session.sandbox)
+    assert isinstance(sandbox, LocalSandbox)
+    code = "import subprocess; subprocess.getoutput('sleep 1000 > /dev/null 2>&1 & echo $!')"
+    orphan = psutil.Process(int(ast.literal_eval(await value(sandbox, code) or "")))
+    assert await sandbox.freeze()
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            await until(lambda: orphan.status() == psutil.STATUS_STOPPED)
+            orphan.send_signal(signal.SIGCONT)  # as the kernel does when the one between it and its session ends
     await sandbox.close()
 
 

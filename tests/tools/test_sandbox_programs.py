@@ -47,7 +47,7 @@ with tempfile.TemporaryDirectory() as folder:
 signal.setitimer(signal.ITIMER_REAL, 0)
 mmap.mmap(-1, 4096)
 os.posix_fallocate(os.open("file", os.O_RDWR | os.O_CREAT), 0, 100)
-os.memfd_create("x"), os.eventfd(0), os.pidfd_open(os.getpid()), os.nice(1), select.epoll()
+os.eventfd(0), os.pidfd_open(os.getpid()), os.nice(1), select.epoll()
 "done"
 """
 COMMANDS = {

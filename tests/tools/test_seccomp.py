@@ -157,6 +157,17 @@ def test_modes_are_judged_only_where_a_file_is_made(machine):
     assert judge(machine, number(machine, "fchmodat"), 0, 0, 0o6755) == "EPERM"
 
 
+def test_nothing_promises_a_signal_of_ones_choice(machine):
+    for command in (10, 0xFFFFFFFF_0000000A):
+        assert judge(machine, number(machine, "fcntl"), 0, command, 18) == "EPERM"
+    assert judge(machine, number(machine, "fcntl"), 0, 4, 0o4000) == "allow"
+    assert judge(machine, number(machine, "timer_create")) == "EPERM"
+
+
+def test_no_memory_that_limits_of_processes_do_not_count(machine):
+    assert judge(machine, number(machine, "memfd_create")) == "ENOSYS"
+
+
 def test_unknown_calls_look_missing(machine):
     newer = (451, 453, 457, 1000, 0x40000000 | 41, 0xFFFFFFFF)
     asynchronous = {"x86_64": (206, 207, 209), "aarch64": (0, 1, 2)}[machine]

@@ -32,6 +32,7 @@ _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _TCP, _UDP = 6, 17
 _CAN_CONNECT_ANEW = 2  # a bit of SOCK_DGRAM and SOCK_RAW, not of SOCK_STREAM and SOCK_SEQPACKET
 _PR_SET_SECCOMP = 22
+_F_SETSIG = 10
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 # NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _NAMESPACE_FLAGS = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
@@ -138,6 +139,8 @@ def _rules(reach: Reach) -> dict[str, list[Instruction]]:
         "clone": _if_any_bit(0, _NAMESPACE_FLAGS, _refuse(errno.EPERM)),
         "clone3": missing,  # its flags are behind a pointer; libraries fall back to clone
         "openat2": missing,  # so is its mode
+        "memfd_create": missing,  # memory that no limit of a process counts; libraries fall back to files
+        "fcntl": _if_equal(1, (_F_SETSIG,), _refuse(errno.EPERM)),  # SIGCONT, say, which ends a freeze
         "ioctl": _if_equal(1, (_TIOCSTI, _TIOCLINUX), _refuse(errno.EPERM)),
         "prctl": _if_equal(0, (_PR_SET_SECCOMP,), _refuse(errno.EPERM)),
         "chmod": _no_set_id(1, otherwise=change),

@@ -8,8 +8,8 @@ from __future__ import annotations
 Numbers = tuple[int | None, int | None]
 
 # Refused whatever their arguments are: mounts and namespaces, other processes' memory, kernel keys, io_uring (it makes
-# sockets without `socket`), BPF, modules, handles that ignore paths, clocks, System V IPC and message queues, and the
-# splice family and NUMA calls that kernel exploits like.
+# sockets without `socket`), BPF, modules, handles that ignore paths, clocks, System V IPC and message queues, the
+# splice family and NUMA calls that kernel exploits like, and POSIX timers, which may send SIGCONT.
 # fmt: off
 DENIED: dict[str, Numbers] = {
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428),
@@ -35,7 +35,9 @@ DENIED: dict[str, Numbers] = {
     "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181), "mq_timedsend": (242, 182),
     "mq_timedreceive": (243, 183), "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
     "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
-    "seccomp": (317, 277), "uselib": (134, None), "ustat": (136, None), "sysfs": (139, None), "_sysctl": (156, None),
+    "timer_create": (222, 107), "timer_delete": (226, 111), "timer_getoverrun": (225, 109), "timer_gettime": (224, 108),
+    "timer_settime": (223, 110), "seccomp": (317, 277), "uselib": (134, None),
+    "ustat": (136, None), "sysfs": (139, None), "_sysctl": (156, None),
 }
 
 # Allowed or refused by their arguments, see seccomp.py.
@@ -45,7 +47,7 @@ JUDGED: dict[str, Numbers] = {
     "openat": (257, 56), "openat2": (437, 437), "creat": (85, None), "mknod": (133, None), "mknodat": (259, 33),
     "fchmodat2": (452, 452), "prlimit64": (302, 261), "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
-    "setpriority": (141, 140),
+    "setpriority": (141, 140), "fcntl": (72, 25), "memfd_create": (319, 279),
 }
 
 # Refused where a sandbox shares the machine's processes and files (see seccomp.Reach.neighbours): they tell of files or
@@ -73,7 +75,7 @@ ALLOWED: dict[str, Numbers] = {
     "epoll_pwait2": (441, 441), "epoll_wait": (232, None), "eventfd": (284, None), "eventfd2": (290, 19),
     "execve": (59, 221), "execveat": (322, 281), "exit": (60, 93), "exit_group": (231, 94), "faccessat": (269, 48),
     "faccessat2": (439, 439), "fadvise64": (221, 223), "fallocate": (285, 47), "fchdir": (81, 50),
-    "fcntl": (72, 25), "fdatasync": (75, 83), "fgetxattr": (193, 10), "flistxattr": (196, 13), "flock": (73, 32),
+    "fdatasync": (75, 83), "fgetxattr": (193, 10), "flistxattr": (196, 13), "flock": (73, 32),
     "fork": (57, None), "fstat": (5, 80), "fstatfs": (138, 44),
     "fsync": (74, 82), "ftruncate": (77, 46), "futex": (202, 98), "futex_waitv": (449, 449),
     "get_mempolicy": (239, 236), "get_robust_list": (274, 100), "getcpu": (309, 168), "getcwd": (79, 17),
@@ -86,7 +88,7 @@ ALLOWED: dict[str, Numbers] = {
     "getxattr": (191, 8), "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_rm_watch": (255, 28),
     "ioprio_get": (252, 31), "kill": (62, 129), "lgetxattr": (192, 9), "link": (86, None), "linkat": (265, 37),
     "listen": (50, 201), "listxattr": (194, 11), "llistxattr": (195, 12), "lseek": (8, 62), "lstat": (6, None),
-    "madvise": (28, 233), "membarrier": (324, 283), "memfd_create": (319, 279), "mkdir": (83, None),
+    "madvise": (28, 233), "membarrier": (324, 283), "mkdir": (83, None),
     "mkdirat": (258, 34), "mlock": (149, 228), "mlock2": (325, 284), "mlockall": (151, 230), "mmap": (9, 222),
     "mprotect": (10, 226), "mremap": (25, 216), "msync": (26, 227), "munlock": (150, 229), "munlockall": (152, 231),
     "munmap": (11, 215), "nanosleep": (35, 101), "newfstatat": (262, 79), "pause": (34, None),
@@ -110,8 +112,7 @@ ALLOWED: dict[str, Numbers] = {
     "sigaltstack": (131, 132), "signalfd": (282, None), "signalfd4": (289, 74), "stat": (4, None), "statfs": (137, 43),
     "statx": (332, 291), "symlink": (88, None), "symlinkat": (266, 36), "sync": (162, 81),
     "sync_file_range": (277, 84), "syncfs": (306, 267), "sysinfo": (99, 179), "tgkill": (234, 131),
-    "time": (201, None), "timer_create": (222, 107), "timer_delete": (226, 111), "timer_getoverrun": (225, 109),
-    "timer_gettime": (224, 108), "timer_settime": (223, 110), "timerfd_create": (283, 85),
+    "time": (201, None), "timerfd_create": (283, 85),
     "timerfd_gettime": (287, 87), "timerfd_settime": (286, 86), "times": (100, 153), "tkill": (200, 130),
     "truncate": (76, 45), "umask": (95, 166), "uname": (63, 160), "unlink": (87, None), "unlinkat": (263, 35),
     "vfork": (58, None), "wait4": (61, 260), "waitid": (247, 95), "write": (1, 64), "writev": (20, 66),

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 def wake_on_child() -> int:
-    """A descriptor that becomes readable when a child ends."""
+    """A descriptor that becomes readable when a child ends, is stopped or goes on."""
     woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

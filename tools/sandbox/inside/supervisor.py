@@ -40,6 +40,7 @@ class Supervisor:
         self.pids = pids
         self.send = send
         self.also = also
+        self.frozen = False
 
     def run(self) -> None:
         """Until the interpreter or the server is gone."""
@@ -52,6 +53,8 @@ class Supervisor:
             ready = dict(poll.poll())
             if woken in ready:
                 os.read(woken, 4096)
+                if self.frozen:  # what goes on again tells its parent; the kernel lets go when a parent has ended
+                    self.send(signal.SIGSTOP)
             if self.interpreter in ready:
                 return
             for fd, do in self.also.items():
@@ -69,7 +72,8 @@ class Supervisor:
     def obey(self, word: bytes) -> bytes:
         if word == b"stats":
             return json.dumps(usage(self.pids())).encode()
-        self.send(signal.SIGSTOP if word == b"freeze" else signal.SIGCONT)
+        self.frozen = word == b"freeze"
+        self.send(signal.SIGSTOP if self.frozen else signal.SIGCONT)
         return b"{}"
 
 
