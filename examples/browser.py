@@ -1,7 +1,7 @@
 """The embedded model answers from a web site: it searches, opens a page and reads.
 
 Everything is on this machine: a small site with its own search, the model, the tools. It is done twice, with the plain
-OpenAI client: first this script runs the tools that the model calls, then the server does.
+OpenAI client (`pip install openai`): first this script runs the tools that the model calls, then the server does.
 """
 
 from __future__ import annotations

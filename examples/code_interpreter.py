@@ -1,7 +1,10 @@
 """A model analyses a CSV file with a code interpreter, and has it drawn by a tool of your own.
 
     agenthost serve                        # in one terminal: the model
-    python examples/code_interpreter.py    # in another; it needs `pip install openai`
+    python examples/code_interpreter.py    # in another
+
+It needs the client, and packages for the sandbox: `pip install openai 'agenthost[science]'` (in a checkout
+`pip install openai -e '.[science]'`). The exit status is 1 where no chart was drawn.
 
 The model is reached by the plain OpenAI client. Its tools run here, in agenthost's sandbox; at the end the server is
 asked to run them itself. A larger model draws on its own, with matplotlib in `python`; for the small one that is built
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +49,11 @@ totals.plot.bar(rot=0).figure.savefig("chart.png")
 
 
 class Tools:
-    """The sandboxed tools of agenthost, and `draw_chart` made of one of them."""
+    """The sandboxed tools of agenthost, and `draw_chart` made of one of them.
+
+    Attributes:
+        drawn: a chart was saved.
+    """
 
     def __init__(self, session: Session, chart: Path) -> None:
         sandbox = probe()
@@ -53,6 +61,7 @@ class Tools:
         self._more = default_tools(sandbox, files="full").registry  # what the small model does not know
         self._context = ToolContext(session)
         self._chart = chart
+        self.drawn = False
 
     def functions(self) -> list[Any]:
         hosted = [self._registry.tools[name].spec.function() for name in ("python", "read_text_file")]
@@ -68,6 +77,7 @@ class Tools:
         if picture.is_error:
             return picture.text
         self._chart.write_bytes(picture.media[0].data)
+        self.drawn = True
         return f"Saved the chart as {self._chart.name}"
 
 
@@ -108,7 +118,7 @@ async def answer_hosted(client: AsyncOpenAI, model: str, question: str) -> str:
     return text
 
 
-async def main() -> None:
+async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-url", default="http://127.0.0.1:8000/v1")
     parser.add_argument("--api-key", default="none")
@@ -127,7 +137,8 @@ async def main() -> None:
         question = "What is 123456789 * 987654321?"
         print(f"{question} (by the server's own sandbox)")
         print(await answer_hosted(client, options.model, question))
+        return 0 if tools.drawn else 1
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(asyncio.run(main()))

@@ -1,8 +1,8 @@
 """One errand with all three kinds of tools: a price is looked up, multiplied, and written into a file.
 
 The web site, the model and the tools are on this machine; the site and the server come from `browser.py` beside this
-file. It is done twice with the plain OpenAI client: first this script runs the tools that the model calls, then the
-server does.
+file. It is done twice with the plain OpenAI client (`pip install openai`): first this script runs the tools that the
+model calls, then the server does.
 """
 
 from __future__ import annotations

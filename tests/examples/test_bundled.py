@@ -11,20 +11,18 @@ import pytest
 from agenthost.server.bench.own_server import own_server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-Run = Callable[..., str]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """Run an example against a server with the embedded model; returns what it printed."""
+    """Run an example against a server with the embedded model; returns what came of it."""
     with own_server("pocket") as endpoint:
 
-        def run(name: str, *arguments: str) -> str:
+        def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             where = ("--base-url", endpoint.url, "--api-key", endpoint.key or "none")
             command = [sys.executable, str(EXAMPLES / name), *where, *arguments]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
-            return done.stdout
+            return subprocess.run(command, capture_output=True, text=True, check=False)
 
         yield run
 
@@ -32,7 +30,9 @@ def run() -> Iterator[Run]:
 @pytest.mark.slow
 def test_code_interpreter(run: Run, tmp_path: Path):
     chart = tmp_path / "chart.png"
-    said = run("code_interpreter.py", "--chart", str(chart))
+    done = run("code_interpreter.py", "--chart", str(chart))
+    said = done.stdout
+    assert (done.returncode == 0) == chart.exists(), said + done.stderr
     for total in ("travel 280.9", "food 118.15", "office 545.35", "books 71.95"):
         assert f"\n{total}\n" in said
     assert '  draw_chart {"path": "expenses.csv", "column": "category"}' in said
@@ -44,7 +44,9 @@ def test_code_interpreter(run: Run, tmp_path: Path):
 
 @pytest.mark.slow
 def test_filesystem(run: Run):
-    said = run("filesystem.py")
+    done = run("filesystem.py")
+    said = done.stdout
+    assert done.returncode == 0, said + done.stderr
     assert "\ndebug is mentioned in app/settings.ini.\n" in said
     assert "-debug = true\\n+debug = false" in said
     assert "\nhost = localhost\nport = 8000\ndebug = false\n" in said
