@@ -64,10 +64,13 @@ class AsyncEngine:
 
     Attributes:
         program: what Python runs as the engine process.
+        patience: seconds. A process that has requests and says nothing for so long hangs, and is replaced.
+        restarts: how often a process was replaced.
         load: how busy it was after its last step.
     """
 
     program: tuple[str, ...] = ("-m", "agenthost.engine.worker")
+    patience: float = 300.0
 
     def __init__(self, config: EngineConfig, on_loading: Progress | None = None) -> None:
         self.config = config
@@ -81,6 +84,7 @@ class AsyncEngine:
         self._changed = asyncio.Condition()
         self._streams: dict[str, TokenStream] = {}
         self._numbers = itertools.count()
+        self._heard = 0  # messages of the engine process
         self._outbox: zmq.asyncio.Socket | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -231,9 +235,11 @@ class AsyncEngine:
             assert process.stdin is not None
             process.stdin.write(msgspec.json.encode(StartUp(self.config, *addresses, scratch=scratch)) + b"\n")
             receiver = asyncio.create_task(self._receive(inbox, process))
+            watchdog = asyncio.create_task(self._watch(process))
             try:
                 code = await process.wait()
             finally:
+                watchdog.cancel()
                 receiver.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await receiver
@@ -257,12 +263,26 @@ class AsyncEngine:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
 
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """End a process that hangs, see :attr:`patience`."""
+        while True:
+            busy, heard = bool(self._streams), self._heard
+            await asyncio.sleep(self.patience)
+            if busy and self._streams and heard == self._heard:
+                log.error("the engine process has said nothing for %.0f seconds; ending it", self.patience)
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                return
+
     async def _handle(self, message: bytes) -> None:
+        self._heard += 1
         match decode_to_front(message):
             case Outputs() as outputs:
                 self._deliver(outputs)
             case Ready(info):
                 self._info = info
+                if self._status == "restarting":
+                    log.info("the engine serves again")
                 await self._set_status("ready")
             case Loading(stage, done, total):
                 if self._on_loading is not None:

@@ -39,6 +39,7 @@ Sender = Callable[[ToFront], None]
 
 _PROGRESS_INTERVAL = 0.1  # seconds
 _PATIENCE = 500  # milliseconds between looks at grammars that may be overdue
+_HEARTBEAT = 5.0  # seconds of work after which something is said, if there is nothing to say
 
 
 def main() -> None:
@@ -72,7 +73,7 @@ def _build(start_up: StartUp, progress: Progress) -> Engine:
 
 
 def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
-    scheduler, told = engine.scheduler, None
+    scheduler, told, spoken = engine.scheduler, None, 0.0
     poller = zmq.Poller()
     poller.register(inbox, zmq.POLLIN)
     poller.register(engine.grammars.fileno(), zmq.POLLIN)
@@ -92,8 +93,9 @@ def _serve(engine: Engine, inbox: zmq.Socket, send: Sender) -> None:
                 case Abort(id):
                     scheduler.abort(id)
         events, load = scheduler.step(), scheduler.load
-        if events or load != told:
-            told = load
+        now = time.monotonic()
+        if events or load != told or now - spoken > _HEARTBEAT:
+            told, spoken = load, now
             send(Outputs.of(events, told))
 
 

@@ -64,10 +64,8 @@ class Keys:
         Raises :class:`KeysError`.
         """
         keys = {_digest(secret): Key("local", limits) for secret in secrets}
-        for number, line in enumerate(_lines(file) if file else (), start=1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                digest, key = _read(line.strip(), limits, f"{file}, line {number}")
-                keys[digest] = key
+        if file:
+            keys |= _read_file(file, limits)
         return cls(keys)
 
     def find(self, secret: str) -> Key | None:
@@ -79,11 +77,19 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _lines(file: str) -> list[str]:
+def _read_file(file: str, limits: Limits) -> dict[str, Key]:
     try:
-        return Path(file).read_text(encoding="utf-8").splitlines()
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise KeysError(f"cannot read the file of keys {file}: {error}") from error
+    keys = dict(
+        _read(line.strip(), limits, f"{file}, line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    )
+    if not keys:  # a secret that was not mounted must not open the server to everybody
+        raise KeysError(f"the file of keys {file} holds no key")
+    return keys
 
 
 def _read(line: str, limits: Limits, place: str) -> tuple[str, Key]:

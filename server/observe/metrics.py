@@ -133,6 +133,7 @@ class Metrics(Collector):
         used, cached = load.used / max(1, load.pages), load.cached / max(1, load.pages)
         hits = self.cached_tokens / max(1, self.prompt_tokens)
         for name, help, value in (
+            ("agenthost_engine_up", "1 while the engine serves.", int(self._engine.status == "ready")),
             ("agenthost_requests_running", "Requests that have begun to answer.", running),
             ("agenthost_requests_waiting", "Requests without a first token.", waiting),
             ("agenthost_kv_cache_used", "Share of the KV cache that running requests hold.", used),
@@ -140,6 +141,7 @@ class Metrics(Collector):
             ("agenthost_prefix_cache_hit_rate", "Share of prompt tokens found in the prefix cache.", hits),
         ):
             yield GaugeMetricFamily(name, help, value)
+        yield CounterMetricFamily("agenthost_engine_restarts", "Engine processes replaced.", self._engine.restarts)
         yield CounterMetricFamily("agenthost_retractions", "Requests that gave up their pages.", load.retractions)
         yield self._counter("vllm:num_preemptions", "Requests that gave up their pages.", load.retractions)
         for name, value in (

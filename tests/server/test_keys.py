@@ -154,7 +154,12 @@ def test_one_request_at_a_time(model_folder, make_engine, make_server):
 
 @pytest.mark.parametrize(
     ("line", "says"),
-    [("ada", "line 1: expected"), ("ada " + "0" * 63, "expected"), (f"ada {'0' * 64} speed=3", "no limit 'speed'")],
+    [
+        ("# keys go here", "holds no key"),
+        ("ada", "line 1: expected"),
+        ("ada " + "0" * 63, "expected"),
+        (f"ada {'0' * 64} speed=3", "no limit 'speed'"),
+    ],
 )
 def test_a_bad_file_of_keys_is_refused(tmp_path, line, says):
     file = tmp_path / "keys"

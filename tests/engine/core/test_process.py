@@ -6,12 +6,16 @@ import asyncio
 import os
 import random
 import signal
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
-from agenthost.engine import AsyncEngine, EngineConfig, Request, SamplingParams, client
+import zmq
+from agenthost.engine import AsyncEngine, EngineConfig, Request, SamplingParams, client, worker
 from agenthost.engine.errors import ContextOverflow, EngineDied, InvalidConfig, InvalidRequest, ModelNotFound
+from agenthost.engine.scheduler.events import Load
 
 from .conftest import tokens_of
 
@@ -74,6 +78,41 @@ def test_a_killed_engine_ends_its_requests_and_serves_again(reference):
             assert (engine.status, engine.restarts) == ("ready", 1)
 
     asyncio.run(main())
+
+
+def test_a_hung_engine_is_replaced(reference, monkeypatch):
+    monkeypatch.setattr(AsyncEngine, "patience", 0.5)
+
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            await engine.ready()
+            assert engine.pid is not None
+            os.kill(engine.pid, signal.SIGSTOP)
+            with pytest.raises(EngineDied):
+                await engine.submit(request("a", [1]))
+            monkeypatch.undo()
+            assert len(await tokens_of(await engine.submit(request("b", [1], max_tokens=5, ignore_eos=True)))) == 5
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_works_in_silence_says_that_it_lives(monkeypatch):
+    monkeypatch.setattr(worker, "_HEARTBEAT", 0.02)
+    steps = iter(range(5))
+
+    def step():
+        time.sleep(0.03)
+        if next(steps) == 4:
+            raise KeyboardInterrupt
+        return []
+
+    said: list[Any] = []
+    scheduler = SimpleNamespace(has_work=True, is_compiling=False, load=Load(), step=step)
+    with zmq.Context() as context, context.socket(zmq.PULL) as inbox, inbox.bind("inproc://nothing-comes"):
+        engine: Any = SimpleNamespace(scheduler=scheduler, grammars=SimpleNamespace(fileno=inbox.fileno))
+        with pytest.raises(KeyboardInterrupt):
+            worker._serve(engine, inbox, said.append)
+    assert len(said) == 4
 
 
 def test_an_engine_that_cannot_be_understood_is_replaced(reference, monkeypatch):

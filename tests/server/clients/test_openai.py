@@ -169,6 +169,7 @@ def test_metrics_tell_how_full_the_cache_is(stage, client):
     values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
     assert 0 < values["agenthost_kv_cache_cached"] < 1
     assert values["agenthost_kv_cache_used"] == values['vllm:kv_cache_usage_perc{model_name="m"}'] == 0
+    assert (values["agenthost_engine_up"], values["agenthost_engine_restarts_total"]) == (1, 0)
     assert values["agenthost_requests_running"] == values["agenthost_requests_waiting"] == 0
 
 
