@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from ..errors import ModelNotFound
 
@@ -14,14 +15,19 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """Rotary embedding: base, and the llama3 rule of scaling when ``factor`` is not 1 (Llama 3.1, section 3.4.3)."""
+    """Rotary embedding: its base, and how it is stretched to longer texts.
+
+    Attributes:
+        kind: ``default`` does not stretch; ``linear`` divides every frequency by ``factor`` (arXiv:2306.15595);
+            ``llama3`` only the low ones, as its other fields say (arXiv:2407.21783, section 3.4.3).
+    """
 
     theta: float
     factor: float = 1.0
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_max_position: int = 8192
-    kind: str = "default"  # default | linear | llama3
+    kind: str = "default"
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class ModelConfig:
         return self.num_layers * (attention + 3 * self.hidden_size * self.intermediate_size)
 
     @property
+    def parameters(self) -> int:
+        """Weights in all, but for norms and biases."""
+        return self.layer_parameters + (1 if self.tie_embeddings else 2) * self.vocab_size * self.hidden_size
+
+    @property
     def attention_unit(self) -> float:
         """Depth of context at which attention costs as much as all linear layers: both count 2 FLOP per multiply."""
         return self.layer_parameters / (2 * self.num_layers * self.num_heads * self.head_dim)
@@ -74,8 +85,8 @@ class ModelConfig:
     def load(cls, folder: Path) -> ModelConfig:
         """Read ``folder/config.json``. Raises ModelNotFound for a missing file or an unsupported model."""
         try:
-            raw: Json = json.loads((folder / "config.json").read_text())
-        except (OSError, ValueError) as error:
+            raw: Json = msgspec.json.decode((folder / "config.json").read_bytes(), type=Json)
+        except (OSError, msgspec.DecodeError) as error:
             raise ModelNotFound(f"{folder} has no readable config.json: {error}") from error
         return cls.parse(raw)
 
@@ -87,24 +98,32 @@ class ModelConfig:
             raise ModelNotFound(f"architecture {names[0]} is not supported. Supported: {known}.")
         if raw.get("use_sliding_window") or raw.get("hidden_act", "silu") != "silu":
             raise ModelNotFound("sliding-window attention and activations other than silu are not supported yet.")
-        heads = raw["num_attention_heads"]
+        if quantized := raw.get("quantization_config"):
+            method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+            raise ModelNotFound(
+                f"weights quantized by {method} are not supported. Take the unquantized model's weights."
+            )
+        said = _read(raw, _File)
+        heads, kv_heads = said.num_attention_heads, said.num_key_value_heads or said.num_attention_heads
+        if heads % kv_heads:
+            raise ModelNotFound(f"config.json names {heads} heads and {kv_heads} KV heads, which do not divide them.")
         return cls(
             architecture=names[0],
-            vocab_size=raw["vocab_size"],
-            hidden_size=raw["hidden_size"],
-            num_layers=raw["num_hidden_layers"],
+            vocab_size=said.vocab_size,
+            hidden_size=said.hidden_size,
+            num_layers=said.num_hidden_layers,
             num_heads=heads,
-            num_kv_heads=raw.get("num_key_value_heads") or heads,
-            head_dim=raw.get("head_dim") or raw["hidden_size"] // heads,
-            intermediate_size=raw["intermediate_size"],
-            norm_eps=raw.get("rms_norm_eps", 1e-6),
-            max_position=raw.get("max_position_embeddings", 2048),
-            rope=_rope(raw),
-            tie_embeddings=raw.get("tie_word_embeddings", False),
+            num_kv_heads=kv_heads,
+            head_dim=said.head_dim or said.hidden_size // heads,
+            intermediate_size=said.intermediate_size,
+            norm_eps=said.rms_norm_eps,
+            max_position=said.max_position_embeddings,
+            rope=_rope(said),
+            tie_embeddings=said.tie_word_embeddings,
             qk_norm=ARCHITECTURES[names[0]],
-            attention_bias=raw.get("attention_bias", False),
-            mlp_bias=raw.get("mlp_bias", False),
-            dtype=raw.get("dtype") or raw.get("torch_dtype") or "bfloat16",
+            attention_bias=said.attention_bias,
+            mlp_bias=said.mlp_bias,
+            dtype=said.dtype or said.torch_dtype or "bfloat16",
         )
 
 
@@ -112,22 +131,74 @@ class ModelConfig:
 ARCHITECTURES: dict[str, bool] = {"Qwen3ForCausalLM": True, "LlamaForCausalLM": False}
 
 
-def _rope(raw: Json) -> RopeConfig:
+_Size = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _File(msgspec.Struct, frozen=True):
+    """What is read of a ``config.json``."""
+
+    vocab_size: _Size
+    hidden_size: _Size
+    num_hidden_layers: _Size
+    num_attention_heads: _Size
+    intermediate_size: _Size
+    num_key_value_heads: _Size | None = None
+    head_dim: _Size | None = None
+    rms_norm_eps: float = 1e-6
+    max_position_embeddings: _Size = 2048
+    rope_parameters: Json | None = None
+    rope_scaling: Json | None = None
+    rope_theta: float | None = None
+    tie_word_embeddings: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    dtype: str | None = None
+    torch_dtype: str | None = None
+
+
+class _Rope(msgspec.Struct, frozen=True):
+    rope_theta: float | None = None
+    rope_type: str | None = None
+    type: str | None = None
+
+
+class _Linear(msgspec.Struct, frozen=True):
+    factor: float
+
+
+class _Llama3(_Linear, frozen=True):
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position_embeddings: _Size
+
+
+_Fields = TypeVar("_Fields")
+
+
+def _read(raw: Json, fields: type[_Fields]) -> _Fields:
+    try:
+        return msgspec.convert(raw, fields)
+    except msgspec.ValidationError as error:
+        raise ModelNotFound(f"config.json is incomplete or wrong: {error}.") from error
+
+
+def _rope(said: _File) -> RopeConfig:
     """Old files keep ``rope_theta`` and ``rope_scaling`` at the top, new ones both in ``rope_parameters``."""
-    scaling: Json = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    theta = scaling.get("rope_theta") or raw.get("rope_theta") or 10000.0
-    kind = scaling.get("rope_type") or scaling.get("type") or "default"
+    scaling = said.rope_parameters or said.rope_scaling or {}
+    rope = _read(scaling, _Rope)
+    theta, kind = rope.rope_theta or said.rope_theta or 10000.0, rope.rope_type or rope.type or "default"
     if kind == "default":
         return RopeConfig(theta)
     if kind == "linear":
-        return RopeConfig(theta, factor=scaling["factor"], kind=kind)
+        return RopeConfig(theta, factor=_read(scaling, _Linear).factor, kind=kind)
     if kind == "llama3":
+        llama3 = _read(scaling, _Llama3)
         return RopeConfig(
             theta,
-            factor=scaling["factor"],
-            low_freq_factor=scaling["low_freq_factor"],
-            high_freq_factor=scaling["high_freq_factor"],
-            original_max_position=scaling["original_max_position_embeddings"],
+            factor=llama3.factor,
+            low_freq_factor=llama3.low_freq_factor,
+            high_freq_factor=llama3.high_freq_factor,
+            original_max_position=llama3.original_max_position_embeddings,
             kind=kind,
         )
     raise ModelNotFound(f"rotary scaling {kind!r} is not supported. Supported: default, linear, llama3.")

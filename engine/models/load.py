@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -19,6 +19,9 @@ from ..parallel.shard import Cut
 from ..progress import Progress
 from .config import ModelConfig
 from .decoder import Decoder
+
+_WHOLE = "model.safetensors"
+_DTYPES = ("F32", "F16", "BF16")  # as safetensors names them
 
 # Checkpoint matrices that share one of our parameters: name -> (our module, place in it).
 _FUSED = {
@@ -45,8 +48,8 @@ def build_decoder(
     local = group.shard.local(config)
     parts = {name: 0 for name, _ in decoder.named_parameters()}
     for name, stored in _tensors(folder, progress):
-        if name == "lm_head.weight" and config.tie_embeddings:
-            continue
+        if (name == "lm_head.weight" and config.tie_embeddings) or name.endswith(".rotary_emb.inv_freq"):
+            continue  # old conversions store these frequencies, which config.json gives
         target = _target(decoder, local, name, parts)
         if target is None:
             raise ModelNotFound(f"{folder} holds the tensor {name}, which {config.architecture} does not have.")
@@ -59,6 +62,9 @@ def build_decoder(
         if stored.get_shape() != expected:
             shapes = f"{tuple(stored.get_shape())}, expected {tuple(expected)}"
             raise ModelNotFound(f"{folder}: tensor {name} has shape {shapes} by config.json.")
+        if stored.get_dtype() not in _DTYPES:
+            kinds = f"{stored.get_dtype()}, not as one of {', '.join(_DTYPES)}"
+            raise ModelNotFound(f"{folder}: tensor {name} is stored as {kinds}. Take the unquantized model.")
         _fill(target, stored, cut)
     missing = sorted(name for name, filled in parts.items() if filled < _places(name))
     if missing:
@@ -159,10 +165,22 @@ def _tensors(folder: Path, progress: Progress | None) -> Iterator[tuple[str, Any
         done += size
 
 
+class _Index(msgspec.Struct):
+    """Which file holds which tensor."""
+
+    weight_map: dict[str, str]
+
+
 def _shards(folder: Path) -> list[Path]:
+    """The files that hold the weights; what lies beside those that Hugging Face names is another copy."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            names = sorted(set(msgspec.json.decode(index.read_bytes(), type=_Index).weight_map.values()))
+        except msgspec.DecodeError as error:
+            raise ModelNotFound(f"{index} cannot be read: {error}") from error
+    elif (folder / _WHOLE).exists():
+        names = [_WHOLE]
     else:
         names = sorted(path.name for path in folder.glob("*.safetensors"))
     files = [folder / name for name in names]

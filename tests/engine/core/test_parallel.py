@@ -192,6 +192,9 @@ def test_a_rank_reads_its_part_only(reference, monkeypatch):
         def get_shape(self):
             return self.stored.get_shape()
 
+        def get_dtype(self):
+            return self.stored.get_dtype()
+
     class Opened:
         def __init__(self, shard):
             self.shard = shard
