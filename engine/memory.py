@@ -1,4 +1,4 @@
-"""How large the KV cache is: planned from the memory that is free once the weights are loaded."""
+"""What fits into memory: the weights, and then the KV cache, planned from what is free once they are loaded."""
 
 from __future__ import annotations
 
@@ -36,6 +36,20 @@ class KVSize:
         return replace(self, pages=pages)
 
 
+def check_weights(model: ModelConfig, dtype: torch.dtype, ranks: int, free: int, device: torch.device) -> None:
+    """Raise InvalidConfig, with the arithmetic, where the weights cannot fit.
+
+    model: this rank's part. ranks: how many share the ``free`` bytes.
+    """
+    each = model.parameters * dtype.itemsize
+    if ranks * each > free:
+        divide = "raise tensor_parallel_size, " if device.type == "cuda" else ""
+        raise InvalidConfig(
+            f"the weights take {ranks * each / 2**30:.1f} GiB ({ranks} x {model.parameters} at {dtype.itemsize} bytes "
+            f"each), and {free / 2**30:.1f} GiB of memory are free. Free memory, {divide}or take a smaller model."
+        )
+
+
 def kv_size(
     config: EngineConfig,
     model: ModelConfig,
@@ -50,7 +64,7 @@ def kv_size(
     per_token = 2 * group.layers * group.kv_heads * group.head_dim * kv_dtype.itemsize
     reserve = _reserve(config, model, dtype, max_running) if device.type == "cuda" else 0
     one = (max_model_len + 2 * config.page_size) * per_token
-    free, wanted = _free(device), 0
+    free, wanted = free_memory(device), 0
     if config.kv_tokens is not None:
         wanted = config.kv_tokens * per_token
     elif config.kv_memory is not None:
@@ -85,7 +99,8 @@ def _reserve(config: EngineConfig, model: ModelConfig, dtype: torch.dtype, max_r
     )
 
 
-def _free(device: torch.device) -> int:
+def free_memory(device: torch.device) -> int:
+    """Bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available

@@ -14,7 +14,7 @@ from ..attention.paged import PagedAttention
 from ..config import EngineConfig
 from ..errors import InvalidConfig
 from ..hub import resolve_model
-from ..memory import KVSize, kv_size
+from ..memory import KVSize, check_weights, free_memory, kv_size
 from ..models.config import ModelConfig
 from ..models.decoder import Decoder
 from ..models.load import build_decoder, dummy_decoder
@@ -52,12 +52,14 @@ def load_runner(config: EngineConfig, group: Group, device: torch.device, progre
     if device.type == "cpu":
         torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // config.local_ranks))
     max_model_len = min(config.max_model_len or model_config.max_position, model_config.max_position)
+    local = group.shard.local(model_config)
+    sharing = config.local_ranks if device.type == "cpu" else 1
+    check_weights(local, dtype, sharing, group.least(free_memory(device)), device)
     if config.dummy_weights:
         model = dummy_decoder(model_config, max_model_len + 1, dtype, device, config.seed or 0, group)
     else:
         model = build_decoder(folder, model_config, max_model_len + 1, dtype, device, progress, group)
     model.optimize()
-    local = group.shard.local(model_config)
     max_running = config.max_running or (256 if device.type == "cuda" else 64)
     sizes = kv_size(config, local, dtype, max_model_len, max_running, device)
     sizes = sizes.of(group.least(sizes.pages))

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from agenthost.engine.errors import ModelNotFound
+from agenthost.engine import EngineConfig
+from agenthost.engine.errors import InvalidConfig, ModelNotFound
 from agenthost.engine.models.config import ModelConfig
 from agenthost.engine.models.load import build_decoder
+from agenthost.engine.parallel.group import ALONE
+from agenthost.engine.runner.load import load_runner
 from safetensors.torch import load_file, save_file
 
 CPU = torch.device("cpu")
@@ -82,3 +85,11 @@ def test_an_index_that_names_no_files_is_refused(folder):
     (folder / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(ModelNotFound, match="weight_map"):
         build(folder)
+
+
+@pytest.mark.parametrize("dummy", [True, False])
+def test_a_model_larger_than_memory_is_refused_before_it_is_made(folder, dummy):
+    reconfigure(folder, hidden_size=2**20, intermediate_size=2**24)
+    config = EngineConfig(model=str(folder), device="cpu", dtype="float32", threads=1, dummy_weights=dummy)
+    with pytest.raises(InvalidConfig, match=r"weights take [0-9.]+ GiB .* smaller model"):
+        load_runner(config, ALONE, CPU)
