@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
+from .chat.context import check_length
 from .chat.messages import MessageError, normalise
 from .chat.template import TemplateError
 from .http import body
@@ -175,6 +176,7 @@ async def tokenize(request: Request) -> Response:
         except (MessageError, TemplateError) as error:
             raise ApiError(str(error), code="invalid_value", param="messages") from error
     else:
+        check_length([wanted.prompt or ""], model.tokenizer, info.max_model_len)
         tokens = await asyncio.to_thread(model.tokenizer.encode, wanted.prompt or "")
     found: Tokens = {"count": len(tokens), "max_model_len": info.max_model_len, "tokens": tokens}
     if wanted.return_token_strs:

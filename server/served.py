@@ -123,7 +123,9 @@ class ServedModel:
     async def _load(self) -> tuple[ChatModel, EngineInfo]:
         with self._bars:
             chat = await asyncio.to_thread(self._load_chat)
-            return chat, await self.engine.ready()
+            info = await self.engine.ready()
+            chat.context = info.max_model_len
+            return chat, info
 
     def _load_chat(self) -> ChatModel:
         folder, tokenizer = resolve_model(self.config.model), self.engine.tokenizer

@@ -13,6 +13,7 @@ import tokenizers
 
 from ..errors import ModelNotFound
 from . import files
+from .bounds import TokenBounds
 from .detokenizer import IncrementalDetokenizer
 from .pieces import TokenPieces
 
@@ -44,6 +45,7 @@ class Tokenizer:
         self.chat_template = config.chat_templates.get("default")
         self.model_max_length = config.model_max_length
         self.pieces = TokenPieces(backend)
+        self._bounds = TokenBounds(backend)
 
     @classmethod
     def load(cls, folder: str | Path) -> Tokenizer:
@@ -72,6 +74,10 @@ class Tokenizer:
         """
         # encode_batch releases the GIL while it works; encode does not.
         return self._backend.encode_batch_fast([_well_formed(text)], add_special_tokens=add_special_tokens)[0].ids
+
+    def least_tokens(self, text: str) -> int:
+        """So many tokens ``text`` becomes at least, known without tokenising it; 0 where it is not known."""
+        return self._bounds.least(text)
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of a finished output, exactly as the same tokens give it when they are streamed.

@@ -14,7 +14,7 @@ from ..http.caller import caller_of
 from ..http.disconnect import until_disconnect
 from ..http.events import EventStream
 from ..openai.choices import engine_requests
-from ..openai.prepare import prepare, served_name, telling_of_grammars
+from ..openai.prepare import count_tokens, prepare, served_name, telling_of_grammars
 from ..served import ServedModel
 from .answer import Answer, AnthropicMessage
 from .convert import chat_request
@@ -53,13 +53,13 @@ async def messages(request: Request) -> Response:
 
 
 @router.post("/v1/messages/count_tokens", openapi_extra=body.documented(CountRequest, answered(TokenCount)))
-async def count_tokens(request: Request) -> Response:
+async def count(request: Request) -> Response:
     asked = await body.read(request, CountRequest)
     served: ServedModel = request.app.state.served
     _check_model(served, asked.model)
     served.now()
-    prepared = await prepare(chat_request(asked), served, caller_of(request.scope).name)
-    return answer(TokenCount(input_tokens=len(prepared.prompt)))
+    tokens = await count_tokens(chat_request(asked), served, caller_of(request.scope).name)
+    return answer(TokenCount(input_tokens=tokens))
 
 
 def _check_model(served: ServedModel, name: str) -> None:

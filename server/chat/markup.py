@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from ...engine import Tokenizer
+from .context import check_length
 
 # Splits a text where it spells a mark. A noncharacter: Unicode guarantees that no text means anything by it.
 _SPLIT = "\ufdd0"
@@ -55,8 +56,12 @@ class Markup:
         """What a template made of :meth:`all_as_text`, whichever way it prints values."""
         return text.replace(_ESCAPED, _SPLIT)
 
-    def encode(self, text: str) -> list[int]:
-        return [token for piece in text.split(_SPLIT) for token in self._tokenizer.encode(piece)]
+    def encode(self, text: str, limit: int | None = None) -> list[int]:
+        """Token ids. Raises ContextOverflow, before it costs much, for what can only be ``limit`` of them or more."""
+        pieces = text.split(_SPLIT)
+        if limit is not None:
+            check_length(pieces, self._tokenizer, limit)
+        return [token for piece in pieces for token in self._tokenizer.encode(piece)]
 
 
 def _begun(marks: Sequence[str]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...engine import Grammar, Tokenizer
 from ..json_values import JsonObject
@@ -19,6 +19,8 @@ from .messages import easier_messages
 from .probes import observe
 from .reasoning import Place, ReasoningFormat
 from .template import ChatTemplate, TemplateError
+
+T = TypeVar("T")
 
 # Stands where a turn that is to be continued ends. A noncharacter: no text means anything by it.
 _CUT = "\ufdd1"
@@ -41,6 +43,7 @@ class ChatModel:
         format: how it writes tool calls; None when its template has none that is known.
         reasoning: how it marks its thoughts; None when it has none, or where ``format`` knows.
         defaults: the sampling parameters that the model's makers recommend, by SamplingParams' names.
+        context: tokens that the engine has room for; text that is longer is not tokenised. None: there is no limit.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class ChatModel:
         self.format = format
         self.reasoning = None if format is not None and format.whole_turn else reasoning
         self.defaults = defaults or {}
+        self.context: int | None = None
         self._habits = observe(template)
         # What ends a turn: for the model, and in templates.
         ends = [tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokenizer.eos_token_ids]
@@ -163,7 +167,7 @@ class ChatModel:
             variables: for the template, as ``enable_thinking``.
             continue_final_message: the last message is the assistant's, and its turn goes on where its text ends.
 
-        Raises TemplateError.
+        Raises TemplateError or ContextOverflow.
         """
 
         def work() -> list[int]:
@@ -171,11 +175,9 @@ class ChatModel:
                 messages, tools, variables or {}, add_generation_prompt and not continue_final_message,
                 continue_final_message,
             )  # fmt: skip
-            return self._markup.encode(text)
+            return self._markup.encode(text, self.context)
 
-        if sum(len(message["content"]) for message in messages) > _SHORT:
-            return await asyncio.to_thread(work)
-        return work()
+        return await _beside(work, messages, tools)
 
     async def continuation(
         self,
@@ -196,25 +198,35 @@ class ChatModel:
             variables: for the template.
 
         Returns None when the template does not append, or drops what was thought or said at a user's message: then the
-        conversation has to be rendered anew.
+        conversation has to be rendered anew. Raises ContextOverflow.
         """
+        return await _beside(
+            lambda: self._continuation(turns, following, tools, variables or {}), [*turns, *following], tools
+        )
+
+    def _continuation(
+        self,
+        turns: Sequence[JsonObject],
+        following: Sequence[JsonObject],
+        tools: Sequence[JsonObject] | None,
+        variables: Mapping[str, Any],
+    ) -> list[int] | None:
         said = [_ASKED, *turns]
-        given: dict[str, Any] = dict(variables or {})
         try:
-            before = self._render(said, tools, add_generation_prompt=False, **given)
-            after = self._render([*said, *following], tools, **given)
+            before = self._render(said, tools, add_generation_prompt=False, **variables)
+            after = self._render([*said, *following], tools, **variables)
             kept = [turn["reasoning_content"].strip() for turn in turns if turn.get("reasoning_content")]
             if after.startswith(before):
                 end = self._turn_end(before)
             else:
-                end = self._end_in(after, said, following, tools, given)
+                end = self._end_in(after, said, following, tools, variables)
                 kept += [turn["content"].strip() for turn in turns]
         except TemplateError:
             return None
         new_turn = any(message["role"] == "user" for message in following)
         if end is None or (new_turn and not all(text in after for text in kept)):
             return None
-        return self._markup.encode(after[end:])
+        return self._markup.encode(after[end:], self.context)
 
     def _turn_end(self, rendered: str) -> int:
         """Where the last turn of a rendered conversation is over. Some templates write no mark there.
@@ -295,6 +307,21 @@ class ChatModel:
         if message["role"] not in ("user", "tool"):
             return message
         return {**message, "content": self._markup.as_text(message["content"])}
+
+
+async def _beside(work: Callable[[], T], messages: Sequence[JsonObject], tools: Sequence[JsonObject] | None) -> T:
+    """``work``, which reads these: in a thread where there is so much of them that other streams would feel it."""
+    return await asyncio.to_thread(work) if _longer(_SHORT, messages, tools) else work()
+
+
+def _longer(size: int, messages: Sequence[JsonObject], tools: Sequence[JsonObject] | None) -> bool:
+    """Whether they have more than about ``size`` characters."""
+    for message in messages:
+        size -= len(message["content"]) + len(message.get("reasoning_content") or "")
+        size -= len(str(message["tool_calls"])) if message.get("tool_calls") else 0
+        if size < 0:
+            return True
+    return len(str(tools or "")) > size
 
 
 def text_grammar(text: JsonObject) -> Grammar:

@@ -14,6 +14,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from ...engine import EngineInfo, Tokenizer
+from ..chat.context import check_length, overflow
 from ..chat.formats import TextDelta
 from ..chat.generate import Generation, Piece
 from ..chat.model import text_grammar
@@ -28,7 +29,7 @@ from . import wire
 from .answer import every, usage
 from .choices import end_all, engine_requests, start_all
 from .errors import ApiError, from_exception
-from .prepare import context_overflow, served_name
+from .prepare import served_name
 from .sampling import engine_sampling, stop_strings
 from .schemas import CompletionRequest, StreamOptions
 from .wanted import wanted_text
@@ -178,6 +179,7 @@ def _prompt(
     given: str | list[int], asked: CompletionRequest, tokenizer: Tokenizer, info: EngineInfo
 ) -> tuple[list[int], str]:
     if isinstance(given, str):
+        check_length([given], tokenizer, info.max_model_len)
         ids = tokenizer.encode(given, add_special_tokens=asked.add_special_tokens is not False)
         if not ids and tokenizer.bos is not None:
             ids = [tokenizer.bos]
@@ -191,7 +193,7 @@ def _prompt(
     if not ids:
         raise ApiError("prompt is empty. Give some text.", code="invalid_value", param="prompt")
     if len(ids) >= info.max_model_len:
-        raise context_overflow(len(ids), info.max_model_len)
+        raise overflow(len(ids), info.max_model_len)
     return ids, text
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...engine import SamplingParams
 from ...engine.errors import InvalidRequest
+from ..chat.context import overflow
 from ..chat.conversation import Conversation
 from ..chat.messages import MessageError, normalise
 from ..chat.model import ChatModel
@@ -63,18 +64,11 @@ async def prepare(chat: ChatRequest, served: ServedModel, owner: str, *, stored:
         owner: whose conversation it is. stored: it is in the store, as far as it goes.
     """
     model, info = served.now()
-    # Checking new schemas takes long enough to be felt by other streams.
-    tools = await asyncio.to_thread(read_tools, chat, model) if definitions(chat) else read_tools(chat, model)
+    tools = await _tools(chat, model)
     wanted = await asyncio.to_thread(wanted_text, chat)
-    try:
-        conversation, prompt = await _prompt(chat, served, tools, owner, stored=stored)
-    except MessageError as error:
-        place = "messages" if error.index is None else f"messages[{error.index}]"
-        raise ApiError(f"{place}: {error}", code="invalid_value", param=place) from error
-    except TemplateError as error:
-        raise ApiError(str(error), code="invalid_value", param="messages") from error
+    conversation, prompt = await _prompt(chat, served, tools, owner, stored=stored)
     if len(prompt) >= info.max_model_len:
-        raise context_overflow(len(prompt), info.max_model_len)
+        raise overflow(len(prompt), info.max_model_len)
     grammar = model.grammar(prompt, tools.functions, tools.choice, wanted, chat.thinking_token_budget)
     sampling = sampling_params(chat, model.defaults, room=info.max_model_len - len(prompt), grammar=grammar)
     sampling.check(info.vocab_size)
@@ -84,7 +78,35 @@ async def prepare(chat: ChatRequest, served: ServedModel, owner: str, *, stored:
     )  # fmt: skip
 
 
+async def count_tokens(chat: ChatRequest, served: ServedModel, owner: str, *, stored: bool = False) -> int:
+    """How long the prompt is, even if it is longer than the context: whoever asks wants to know by how much.
+
+    Arguments are those of :func:`prepare`. Raises :class:`ApiError` or EngineError.
+    """
+    model, _ = served.now()
+    _, prompt = await _prompt(chat, served, await _tools(chat, model), owner, stored=stored)
+    return len(prompt)
+
+
+async def _tools(chat: ChatRequest, model: ChatModel) -> Tools:
+    # Checking new schemas takes long enough to be felt by other streams.
+    return await asyncio.to_thread(read_tools, chat, model) if definitions(chat) else read_tools(chat, model)
+
+
 async def _prompt(
+    chat: ChatRequest, served: ServedModel, tools: Tools, owner: str, *, stored: bool
+) -> tuple[Conversation, list[int]]:
+    """The conversation and its prompt. Raises :class:`ApiError` or ContextOverflow."""
+    try:
+        return await _rendered(chat, served, tools, owner, stored=stored)
+    except MessageError as error:
+        place = "messages" if error.index is None else f"messages[{error.index}]"
+        raise ApiError(f"{place}: {error}", code="invalid_value", param=place) from error
+    except TemplateError as error:
+        raise ApiError(str(error), code="invalid_value", param="messages") from error
+
+
+async def _rendered(
     chat: ChatRequest, served: ServedModel, tools: Tools, owner: str, *, stored: bool
 ) -> tuple[Conversation, list[int]]:
     model, _ = served.now()
@@ -130,16 +152,6 @@ async def _continued(
         variables=variables,
         add_generation_prompt=False,
         continue_final_message=bool(chat.continue_final_message),
-    )
-
-
-def context_overflow(tokens: int, limit: int) -> ApiError:
-    """The words and the code by which clients notice that they have to shorten the conversation."""
-    return ApiError(
-        f"This model's maximum context length is {limit} tokens. However, your messages resulted in {tokens} tokens. "
-        "Please reduce the length of the messages.",
-        code="context_length_exceeded",
-        param="messages",
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import tokenizers
 from agenthost.engine import Tokenizer
 from agenthost.engine.errors import ModelNotFound
+from agenthost.engine.tokenizer.bounds import TokenBounds
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import decoders, models
@@ -48,6 +49,43 @@ def test_encodes_like_transformers(ours, theirs, text, add_special_tokens):
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_encodes_any_text_like_transformers(ours, theirs, text):
     assert ours.encode(text) == theirs.encode(text, add_special_tokens=False)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_no_text_becomes_fewer_tokens_than_its_length_says(ours, text):
+    assert ours.least_tokens(text) <= len(ours.encode(text))
+
+
+def test_long_texts_are_known_to_be_many_tokens(ours):
+    assert ours.least_tokens("a b " * 1000) > 100
+    shrinking = "\u1fbe\u0308\u0301" * 1000  # 7 bytes that NFC makes 2
+    assert 0 < ours.least_tokens(shrinking) <= len(ours.encode(shrinking))
+
+
+@pytest.mark.parametrize(
+    ("part", "component"),
+    [
+        ("pre_tokenizer", tokenizers.pre_tokenizers.Split(" ", behavior="removed")),
+        ("normalizer", tokenizers.normalizers.StripAccents()),
+        ("normalizer", tokenizers.normalizers.Replace(tokenizers.Regex(" +"), "▁")),
+        ("model", models.WordLevel({"<unk>": 0}, unk_token="<unk>")),
+        ("model", models.BPE(vocab={"a": 0}, merges=[])),
+    ],
+)
+def test_no_least_is_known_of_tokenizers_that_drop_text(part, component):
+    backend = tokenizers.Tokenizer(
+        models.BPE(vocab={f"<0x{byte:02X}>": byte for byte in range(256)}, merges=[], byte_fallback=True)
+    )
+    assert TokenBounds(backend).least("a" * 100) > 0
+    setattr(backend, part, component)
+    assert TokenBounds(backend).least("a" * 100) == 0
+
+
+def test_white_space_that_an_added_token_swallows_is_not_counted(byte_level_folder):
+    backend = tokenizers.Tokenizer.from_file(str(byte_level_folder / "tokenizer.json"))
+    backend.add_tokens([tokenizers.AddedToken("<|user|>", rstrip=True)])
+    text = "<|user|>" + " \n\u3000" * 1000
+    assert TokenBounds(backend).least(text) == len(backend.encode(text).ids) == 1
 
 
 @pytest.mark.parametrize("skip_special_tokens", [False, True])

@@ -28,7 +28,7 @@ from ..containers import ContainerService
 from ..errors import ApiError, from_validation
 from ..hosted_task import Lent, begin
 from ..network import hosts_of
-from ..prepare import Prepared, prepare, served_name
+from ..prepare import count_tokens, served_name
 from ..schemas import ChatRequest
 from .body import new_body
 from .compaction import Compaction, compact
@@ -123,8 +123,7 @@ class ResponseService:
     async def count(self, request: InputRequest, caller: Caller) -> int:
         """Tokens of the input. Raises :class:`ApiError` or EngineError."""
         chat, _ = await self._asked(request, caller)
-        prepared: Prepared = await prepare(chat, self._served, caller.name, stored=_continues(request))
-        return len(prepared.prompt)
+        return await count_tokens(chat, self._served, caller.name, stored=_continues(request))
 
     async def compact(self, request: InputRequest, caller: Caller) -> Compaction:
         """See :mod:`compaction`. Open Responses demands a model here. Raises :class:`ApiError` or EngineError."""

@@ -1,0 +1,71 @@
+"""Input that is long or too long: refused before it costs much, counted all the same, read beside the event loop."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from agenthost.server.chat.conversation import Conversation
+from agenthost.server.chat.model import ChatModel
+
+
+@pytest.fixture
+def http(scripted):
+    with httpx.Client(base_url=scripted.url, timeout=30) as client:
+        yield client
+
+
+_LONG = "x" * 60_000  # the longest token has 13 bytes
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": _LONG}]}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": _LONG}], "hosted_tools": ["python"]}),
+        ("/v1/completions", {"prompt": _LONG}),
+        ("/v1/responses", {"input": _LONG}),
+        ("/v1/responses/input_tokens", {"input": _LONG}),
+        ("/v1/messages", {"model": "m", "max_tokens": 4, "messages": [{"role": "user", "content": _LONG}]}),
+        ("/tokenize", {"prompt": _LONG}),
+        ("/tokenize", {"messages": [{"role": "user", "content": _LONG}]}),
+    ],
+)
+def test_what_cannot_fit_is_refused_before_it_is_tokenised(http, path, body):
+    answered = http.post(path, json=body)
+    assert answered.status_code == 400
+    error = answered.json()["error"]
+    assert "4000 tokens. However, your messages resulted in at least 46" in error["message"]
+    too_long = error["message"].startswith("prompt is too long") if "messages" in path else error["code"]
+    assert too_long in (True, "context_length_exceeded")
+
+
+def test_input_that_is_too_long_is_counted_all_the_same(http):
+    said = [{"role": "user", "content": "x" * 5000}]
+    counts = [
+        http.post("/v1/messages/count_tokens", json={"model": "m", "messages": said}),
+        http.post("/v1/responses/input_tokens", json={"input": said}),
+    ]
+    assert [count.json()["input_tokens"] > 5000 for count in counts] == [True, True]
+
+
+def test_long_text_is_read_beside_the_event_loop(model_folder, make_engine, monkeypatch):
+    model = ChatModel.load(model_folder, make_engine(model_folder, lambda request: "").tokenizer)
+    beside = []
+    there = asyncio.to_thread
+
+    def to_thread(work):
+        beside.append(work)
+        return there(work)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+
+    async def talk(result, calls=()):
+        conversation = Conversation(model, [])
+        await conversation.prompt([{"role": "user", "content": "hi"}])
+        conversation.append_turn("so", calls, [])
+        await conversation.prompt([{"role": "tool", "content": result}])
+        return len(beside)
+
+    call = ("call_1", "f", json.dumps({"text": "x" * 10_000}))
+    assert [asyncio.run(talk(*said)) for said in (("short",), ("x" * 10_000,), ("short", [call]))] == [0, 1, 2]
