@@ -7,6 +7,8 @@ import httpx
 import pytest
 from agenthost.server.chat.conversation import Conversation
 from agenthost.server.chat.model import ChatModel
+from agenthost.server.openai.responses.items import read_items
+from agenthost.server.openai.responses.sealed import Unsealer, seal
 
 
 @pytest.fixture
@@ -69,3 +71,31 @@ def test_long_text_is_read_beside_the_event_loop(model_folder, make_engine, monk
 
     call = ("call_1", "f", json.dumps({"text": "x" * 10_000}))
     assert [asyncio.run(talk(*said)) for said in (("short",), ("x" * 10_000,), ("short", [call]))] == [0, 1, 2]
+
+
+def test_sealed_texts_of_a_request_share_one_limit(http):
+    sealed = seal("a b " * 600_000)
+    compacted = {"type": "compaction", "encrypted_content": sealed}
+    thought = {"type": "reasoning", "summary": [], "encrypted_content": sealed}
+    for items, place in (([compacted, compacted], 1), ([thought, compacted], 1), ([thought, compacted, thought], 1)):
+        answered = http.post("/v1/responses", json={"input": [*items, {"role": "user", "content": "hi"}]})
+        assert answered.status_code == 400
+        error = answered.json()["error"]
+        assert (error["param"], error["code"]) == (f"input[{place}]", "invalid_value")
+        assert "encrypted_content of all items is more than 4000000 bytes" in error["message"]
+
+
+def test_sealed_text_is_read_up_to_the_limit():
+    unsealer = Unsealer(5)
+    assert unsealer.read(seal("abc")) == "abc"
+    assert unsealer.read("somebody else's") == unsealer.read("ah1.!") == unsealer.read(None) == ""
+    assert unsealer.read(seal("de")) == "de"
+    with pytest.raises(ValueError, match="more than 5 bytes"):
+        unsealer.read(seal("f"))
+
+
+def test_the_thoughts_and_words_of_a_turn_are_put_together():
+    thoughts = [{"type": "reasoning", "encrypted_content": seal(text)} for text in ("I ", "think.")]
+    words = [{"role": "assistant", "content": text} for text in ("So ", "it is.")]
+    [turn] = read_items([thoughts[0], words[0], thoughts[1], words[1]]).messages
+    assert turn == {"role": "assistant", "content": "So it is.", "reasoning_content": "I think."}

@@ -19,7 +19,8 @@ from ..choices import engine_requests
 from ..prepare import prepare
 from ..schemas import ChatRequest
 from .body import ResponseUsage, count, new_usage
-from .items import Item, public, seal
+from .items import Item, public
+from .sealed import seal
 
 _MOST_TOKENS = 2048  # of a summary
 _WISH = (

@@ -9,24 +9,20 @@ Keys that begin with ``_`` are not for clients: what a hosted tool was called wi
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
 from ...json_values import JsonObject
 from .mcp.approvals import Approvals, ApprovedCall
+from .sealed import Unsealer
 
 Private = Callable[[str], Mapping[str, Any] | None]
 Named = Callable[[str, str], str]
 
 _OURS = re.compile(r"[a-z]+_([0-9a-f]{22})([0-9a-f]{2})")
-_SEALED = "ah1."
-_MOST_REASONING = 4_000_000
 
 
 class ItemError(ValueError):
@@ -51,11 +47,6 @@ class Item(TypedDict):
 def public(item: Mapping[str, Any]) -> Item:
     """The item as clients see it."""
     return cast(Item, {key: value for key, value in item.items() if not key.startswith("_")})
-
-
-def seal(reasoning: str) -> str:
-    """``encrypted_content`` of a reasoning item: for us to read again. The text is no secret, it is in the item too."""
-    return _SEALED + base64.urlsafe_b64encode(zlib.compress(reasoning.encode())).decode()
 
 
 @dataclass(frozen=True)
@@ -100,8 +91,11 @@ class _Builder:
         self._messages: list[JsonObject] = []
         self._turn: JsonObject | None = None
         self._turn_id: str | None = None
+        self._words: list[str] = []
+        self._thoughts: list[str] = []
         self._results: list[JsonObject] = []
         self._private = private
+        self._unsealer = Unsealer()
 
     def add(self, item: Mapping[str, Any]) -> None:
         self._count += 1
@@ -110,8 +104,8 @@ class _Builder:
             case "message":
                 self._message(item)
             case "reasoning":
-                turn = self._assistant(item)
-                turn["reasoning_content"] = turn.get("reasoning_content", "") + _thoughts(item)
+                self._assistant(item)
+                self._thoughts.append(self._thought(item))
             case "function_call":
                 namespace = f"{item['namespace']}." if item.get("namespace") else ""
                 self._call(item, item["call_id"], namespace + item["name"], item["arguments"])
@@ -135,7 +129,7 @@ class _Builder:
                 pass
             case "compaction":
                 self._finish_turn()
-                self._messages.append({"role": "user", "content": unsealed(item["encrypted_content"]) or ""})
+                self._messages.append({"role": "user", "content": self._unsealer.read(item["encrypted_content"])})
             case _:
                 raise ValueError(f"items of type {kind!r} are not supported here.")
 
@@ -149,8 +143,12 @@ class _Builder:
             self._messages += self.approvals.results()
             self._messages.append({"role": item["role"], "content": item["content"]})
             return
-        turn = self._assistant(item)
-        turn["content"] += _text(item["content"])
+        self._assistant(item)
+        self._words.append(_text(item["content"]))
+
+    def _thought(self, item: Mapping[str, Any]) -> str:
+        content = "".join(part["text"] for part in item.get("content") or ())
+        return content or self._unsealer.read(item.get("encrypted_content"))
 
     def _call(self, item: Mapping[str, Any], call_id: str, name: str, arguments: str) -> None:
         call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -198,8 +196,11 @@ class _Builder:
 
     def _finish_turn(self) -> None:
         if self._turn is not None:
+            self._turn["content"] = "".join(self._words)
+            if self._thoughts:
+                self._turn["reasoning_content"] = "".join(self._thoughts)
             self._messages += [self._turn, *self._results]
-        self._turn, self._turn_id, self._results = None, None, []
+        self._turn, self._turn_id, self._words, self._thoughts, self._results = None, None, [], [], []
 
 
 def _worked(item: Mapping[str, Any], named: Named) -> tuple[str, str, str]:
@@ -257,20 +258,3 @@ def _text(content: object) -> str:
     if not isinstance(content, Iterable):
         raise ValueError("the content of an assistant's message must be text or a list of parts.")
     return "".join(part.get("text") or part.get("refusal") or "" for part in content)
-
-
-def _thoughts(item: Mapping[str, Any]) -> str:
-    content = "".join(part["text"] for part in item.get("content") or ())
-    return content or unsealed(item.get("encrypted_content")) or ""
-
-
-def unsealed(content: object) -> str | None:
-    """What :func:`seal` was given; None for what others have sealed."""
-    if not isinstance(content, str) or not content.startswith(_SEALED):
-        return None
-    try:
-        inflater = zlib.decompressobj()
-        data = inflater.decompress(base64.urlsafe_b64decode(content.removeprefix(_SEALED)), _MOST_REASONING)
-        return data.decode()
-    except (zlib.error, binascii.Error, UnicodeDecodeError, ValueError):
-        return None

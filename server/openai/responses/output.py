@@ -28,7 +28,8 @@ from ...json_values import JsonObject
 from .. import logprobs
 from .call_item import CallItem
 from .calls import CallItems
-from .items import item_id, public, seal
+from .items import item_id, public
+from .sealed import seal
 
 Sink = Callable[[JsonObject], Awaitable[None]]
 

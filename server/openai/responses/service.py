@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections import OrderedDict
@@ -95,7 +96,7 @@ class ResponseService:
         offer = await self._hands.offer_for(self._served)
         tools = read_tools(request.tools or (), offer, self._served.config.model, self._external.labels)
         listings = own_listings(tools.labels, offer.registry, history.items)
-        read = self._read(history, tools, caller)
+        read = await self._read(history, tools, caller)
         lent, listed = await self._lend(tools, history, read, caller)
         chat, body_id = self._chat(request, read.messages, tools), f"resp_{secrets.token_hex(24)}"
         container, fresh = "", None
@@ -138,7 +139,7 @@ class ResponseService:
         history = await read_history(request, self._state, caller.name)
         offer = await self._hands.offer_for(self._served)
         tools = read_tools(request.tools or (), offer, self._served.config.model, self._external.labels)
-        read = self._read(history, tools, caller)
+        read = await self._read(history, tools, caller)
         lent, _ = await self._lend(tools, history, read, caller)
         own = [tool for name, tool in offer.registry.tools.items() if name in tools.hosted]
         hosted = [tool.spec.function() for tool in (*own, *lent.shown)]
@@ -217,12 +218,17 @@ class ResponseService:
         while len(self._results) > _MOST_REMEMBERED:
             self._results.popitem(last=False)
 
-    def _read(self, history: History, tools: RequestTools, caller: Caller) -> Read:
+    async def _read(self, history: History, tools: RequestTools, caller: Caller) -> Read:
         def private(item_id: str) -> Mapping[str, Any] | None:
             return self._results.get((caller.name, item_id))
 
-        try:
-            return read_items(history.items, private, tools.named, old=len(history.before))
+        def read() -> Read:
+            return read_items(items, private, tools.named, old=len(history.before))
+
+        items = history.items
+        sealed = any(item.get("encrypted_content") for item in items)
+        try:  # what is sealed may be long, and is unpacked beside the event loop
+            return await asyncio.to_thread(read) if sealed else read()
         except ItemError as error:
             place = f"input[{error.index - len(history.before)}]"
             raise ApiError(f"{place}: {error}", code="invalid_value", param=place) from error
