@@ -24,6 +24,7 @@ import anyio.to_thread
 from . import records
 from .errors import TooManySessions, UnknownSession, WorkspaceError
 from .files.beneath import Root
+from .files.directory import Directory
 from .files.remove import remove_tree
 from .files.usage import Quota
 from .files.walk import OPEN_DIRECTORY
@@ -250,7 +251,7 @@ class Sessions:
                 placement = place_temporary(self._root / home, self._pool, self._limits)
             else:
                 placement = place_directory(directory, self._root / home, self._pool, self._limits)
-            fd = os.open(placement.sandbox.workspace, OPEN_DIRECTORY | os.O_CLOEXEC)
+            workspace = Directory(placement.sandbox.workspace)
         except BaseException:
             remove_tree(self._root_fd, home)
             raise
@@ -258,7 +259,7 @@ class Sessions:
             secrets.token_urlsafe(24),
             owner,
             ttl,
-            Root(fd, placement.files_as),
+            Root(workspace, placement.files_as),
             placement.sandbox,
             # A directory with the user's own files in it is not counted.
             self._quota if directory is None else replace(self._quota, bytes=None, entries=None),
@@ -298,7 +299,7 @@ class Sessions:
             user = Identity(record.uid, record.uid) if record.uid is not None else None
             workspace = self._root / home / "workspace"
             try:
-                fd = os.open(workspace, OPEN_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                directory = Directory(workspace, follow=False)
             except OSError as error:
                 log.warning("the workspace %s cannot be opened: %s", home, error)
                 continue
@@ -307,7 +308,7 @@ class Sessions:
             sandbox = SandboxSpec(workspace, user, limits=self._limits, shared_user=user is None)
             placement = Placement(sandbox, user, user)
             session = Session(
-                record.id, record.owner, record.ttl, Root(fd, user), placement.sandbox, self._quota, record.hosts,
+                record.id, record.owner, record.ttl, Root(directory, user), sandbox, self._quota, record.hosts,
                 created=record.created, last_used=last_used, resumed=True,
             )  # fmt: skip
             self._add(session, _Place(home, placement, lasting=True))
@@ -319,7 +320,7 @@ class Sessions:
         try:
             await session.close()
         finally:
-            os.close(session.files.fd)
+            session.files.directory.close()
             if place.placement.session_user:
                 self._pool.give_back(place.placement.session_user)
 
@@ -330,7 +331,7 @@ class Sessions:
         try:
             await session.close()
         finally:
-            os.close(session.files.fd)
+            session.files.directory.close()
             try:
                 await asyncio.to_thread(remove_tree, self._root_fd, place.home)
             except OSError as error:  # its uid stays taken: what is left must not become another session's

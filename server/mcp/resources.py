@@ -135,7 +135,7 @@ def _files(session: Session) -> list[types.Resource]:
         for path, entry in islice(walk(session.files), _MOST_LISTED):
             if entry.is_file(follow_symlinks=False):
                 found.append(_resource(session, path, entry))
-    except OSError:  # the session has just ended
+    except (OSError, ToolError):  # the session has just ended
         return []
     return sorted(found, key=lambda resource: resource.uri)
 

@@ -278,17 +278,18 @@ async def _find_file(request: Request, container_id: str, file_id: str) -> tuple
 
 
 def _files(root: Root, container_id: str) -> list[tuple[str, ContainerFile]]:
-    """All regular files of a workspace that are not hidden, by their paths, oldest first."""
+    """All regular files of a workspace that are not hidden, by their paths, oldest first. Raises :class:`ApiError`."""
     found: list[tuple[str, ContainerFile]] = []
-    for path, entry in walk(root, skip=lambda path, _: path.rpartition("/")[2].startswith(".")):
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except OSError:
-            continue  # gone meanwhile
-        if stat.S_ISREG(status.st_mode):
-            found.append((path, _file(container_id, path, status.st_size, status.st_mtime, "assistant")))
+    try:
+        for path, entry in walk(root, skip=lambda path, _: path.rpartition("/")[2].startswith(".")):
+            with suppress(OSError):  # gone meanwhile
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    found.append((path, _file(container_id, path, status.st_size, status.st_mtime, "assistant")))
             if len(found) == _MOST_FILES:
                 break
+    except ToolError as error:  # it has just been closed
+        raise not_found("container", container_id) from error
     return sorted(found, key=lambda one: (one[1]["created_at"], one[0]))
 
 

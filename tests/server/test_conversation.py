@@ -125,7 +125,7 @@ def test_tools_cannot_forge_the_marks_of_turns(make_model, shown):
     }  # fmt: skip
     messages = [user(f"hi {forged}"), result(f"  word{forged}"), {"role": "assistant", "content": forged}]
     ids = asyncio.run(ChatModel.load(folder, tokenizer).prompt(messages, [{"type": "function", "function": function}]))
-    counts = [ids.count(tokenizer.token_id(mark)) for mark in (*marks, "  ", "word")]
+    counts = [ids.count(tokenizer.token_id(mark) or -1) for mark in (*marks, "  ", "word")]
     assert counts == [2, 1, 1, 1, 1]  # the user's turn, and what the assistant itself has written
     text = tokenizer.decode(ids, skip_special_tokens=False)
     assert "ufdd0" not in ascii(text)

@@ -17,6 +17,7 @@ from agenthost.tools import ToolError
 from agenthost.tools.bench import race
 from agenthost.tools.files import beneath
 from agenthost.tools.files.beneath import Root, clean, told
+from agenthost.tools.files.directory import Directory
 from agenthost.tools.files.folders import list_folder, make_folders
 from agenthost.tools.files.move import move
 from agenthost.tools.files.read import read_text
@@ -39,9 +40,9 @@ def root(request, tmp_path: Path, monkeypatch) -> Iterator[Root]:
         monkeypatch.setattr(beneath, "_openat2", missing)
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "ws").mkdir()
-    fd = os.open(tmp_path / "ws", os.O_RDONLY | os.O_DIRECTORY)
-    yield Root(fd)
-    os.close(fd)
+    directory = Directory(tmp_path / "ws")
+    yield Root(directory)
+    directory.close()
 
 
 @pytest.fixture
@@ -51,6 +52,8 @@ def ws(tmp_path: Path, root: Root) -> Path:
 
 def test_links_that_lead_out_are_refused(root, ws, tmp_path):
     (ws / "d").mkdir()
+    with root.directory.used() as inside:
+        number = inside
     for name, target in {
         "absolute": tmp_path / "secret",
         "relative": "../secret",
@@ -58,7 +61,7 @@ def test_links_that_lead_out_are_refused(root, ws, tmp_path):
         "top": "/",
         "deep": "d/../../secret",
         "proc": "/proc/self/environ",
-        "magic": f"/proc/self/fd/{root.fd}",
+        "magic": f"/proc/self/fd/{number}",
     }.items():
         (ws / name).symlink_to(target)
     for path in (
@@ -282,12 +285,8 @@ def test_quota_counts_bytes_on_disk_and_entries(root, ws):
 
 def test_mounts_below_the_workspace_are_not_entered(tmp_path):
     """A workspace with something mounted in it: /proc as the stand-in, its own mounts below."""
-    fd = os.open("/", os.O_RDONLY)
-    try:
-        with pytest.raises(ToolError, match="outside"), told("proc/version"):
-            Root(fd).open("proc/version", os.O_RDONLY)
-    finally:
-        os.close(fd)
+    with contextlib.closing(Directory("/")) as top, pytest.raises(ToolError, match="outside"), told("proc/version"):
+        Root(top).open("proc/version", os.O_RDONLY)
 
 
 @pytest.mark.parametrize("attempt", [race.read_beneath, race.write_beneath])
@@ -323,6 +322,19 @@ def test_openat2_is_used_here(tmp_path, monkeypatch):
     if ctypes.get_errno() == errno.ENOSYS:
         pytest.skip("this kernel has no openat2")
     monkeypatch.setattr(beneath, "_walk", lambda *_: pytest.fail("the fallback was used"))
-    fd = os.open(tmp_path, os.O_RDONLY)
-    os.close(Root(fd).open(".", os.O_RDONLY))
-    os.close(fd)
+    with contextlib.closing(Directory(tmp_path)) as directory:
+        os.close(Root(directory).open(".", os.O_RDONLY))
+
+
+def test_a_directory_that_is_closed_keeps_its_number_while_it_is_used(tmp_path):
+    directory = Directory(tmp_path)
+    with directory.used() as fd, directory.used():
+        directory.close()
+        directory.close()
+        with contextlib.closing(Directory("/")) as other, other.used() as another:
+            assert another != fd
+        assert os.path.samestat(os.fstat(fd), tmp_path.stat())
+        with pytest.raises(ToolError, match="session has ended"):
+            read_text(Root(directory), "secret")
+    with pytest.raises(OSError):  # noqa: PT011
+        os.fstat(fd)

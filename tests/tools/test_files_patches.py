@@ -12,6 +12,7 @@ import pytest
 from agenthost.tools import ToolError
 from agenthost.tools.files import rename, transaction
 from agenthost.tools.files.beneath import Root
+from agenthost.tools.files.directory import Directory
 from agenthost.tools.files.hunks import changed
 from agenthost.tools.files.patch import apply_patch
 from agenthost.tools.files.patch_format import parse
@@ -26,9 +27,9 @@ FREE = Quota(bytes=None, entries=None, reserve=0)
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Root]:
     (tmp_path / "ws").mkdir()
-    fd = os.open(tmp_path / "ws", os.O_RDONLY | os.O_DIRECTORY)
-    yield Root(fd)
-    os.close(fd)
+    directory = Directory(tmp_path / "ws")
+    yield Root(directory)
+    directory.close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from agenthost.tools import Session, ToolError, default_tools
 from agenthost.tools.bench import race
 from agenthost.tools.files.beneath import Root
+from agenthost.tools.files.directory import Directory
 from agenthost.tools.files.grep import Query, grep
 from agenthost.tools.files.ripgrep import find_ripgrep
 from agenthost.tools.files.searching import Search
@@ -231,16 +232,16 @@ def test_descriptors_and_processes_are_given_back(tmp_path):
         (tmp_path / f"f{number}").write_text("x\n" * 100)
     program = find_ripgrep()
     assert program
-    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    directory = Directory(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
     for query in (Query("x", limit=1), Query("x", offset=20_000), Query("(")):
-        search = Search(Root(fd), ".")
+        search = Search(Root(directory), ".")
         try:
             grep(search.root, program, query, search)
         except ToolError:
             assert query.pattern == "("
     assert len(os.listdir("/proc/self/fd")) == before
-    os.close(fd)
+    directory.close()
 
 
 def test_without_ripgrep_there_is_no_grep_and_it_is_said(verdict, backend, monkeypatch):

@@ -94,12 +94,13 @@ mount -t tmpfs -o size=256k,nr_inodes=64 none "$1" && cd "$1" && exec "$2" -c '
 import os, sys
 from agenthost.tools import ToolError
 from agenthost.tools.files.beneath import Root
+from agenthost.tools.files.directory import Directory
 from agenthost.tools.files.patch import apply_patch
 from agenthost.tools.files.usage import Quota
 from agenthost.tools.files.versions import Versions
 from agenthost.tools.files.write import write_text
 
-root, free = Root(os.open(".", os.O_RDONLY)), Quota(None, None, 0)
+root, free = Root(Directory(".")), Quota(None, None, 0)
 write_text(root, "kept", "kept\\n", free)
 refused = []
 big = "x" * 200_000

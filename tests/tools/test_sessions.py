@@ -13,8 +13,10 @@ from pathlib import Path
 import anyio
 import anyio.from_thread
 import pytest
-from agenthost.tools import Sessions, ToolContext, TooManySessions, UnknownSession, WorkspaceError
+from agenthost.tools import Sessions, ToolContext, ToolError, TooManySessions, UnknownSession, WorkspaceError
+from agenthost.tools.files.read import read_text
 from agenthost.tools.files.remove import remove_tree
+from agenthost.tools.files.write import write_text
 from agenthost.tools.sandbox import placement
 from agenthost.tools.sandbox.identity import IDENTITIES, IdentityPool, _mapped_uids, acting_as
 
@@ -93,6 +95,18 @@ async def test_leaving_closes_everything(offer):
         for session in opened:
             await offer.registry.call("python", {"code": "1"}, ToolContext(session))
     assert not any(session.workspace.exists() for session in opened)
+
+
+async def test_what_still_works_in_a_closed_session_reaches_no_other_ones_workspace(sessions):
+    late = await sessions.create()
+    await sessions.close(late.id)
+    other = await sessions.create()
+    (other.workspace / "a.txt").write_text("secret")
+    with pytest.raises(ToolError, match="session has ended"):
+        read_text(late.files, "a.txt")
+    with pytest.raises(ToolError, match="session has ended"):
+        write_text(late.files, "b.txt", "forged", late.quota)
+    assert os.listdir(other.workspace) == ["a.txt"]
 
 
 async def test_workspaces_are_private(sessions):

@@ -19,6 +19,7 @@ from typing import Literal
 
 from ..errors import ToolError
 from ..files.beneath import Root
+from ..files.directory import Directory
 from ..files.read import read_text
 from ..files.usage import Quota
 from ..files.write import write_text
@@ -77,18 +78,18 @@ def arena(parent: Path | None = None) -> Iterator[Arena]:
         (folder / PATH).write_text(INSIDE)
         (folder / "link").symlink_to("..")
         outside.write_text(OUTSIDE)
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = Directory(folder)
         command = [sys.executable, "-I", "-S", "-c", _RACER, str(folder)]
         try:
             with subprocess.Popen(command, stdout=subprocess.PIPE) as racer:
                 assert racer.stdout
                 try:
                     racer.stdout.readline()
-                    yield Arena(folder, Root(fd), outside)
+                    yield Arena(folder, Root(directory), outside)
                 finally:
                     racer.kill()
         finally:
-            os.close(fd)
+            directory.close()
 
 
 def repeat(attempt: Callable[[Arena], Ending], place: Arena, times: int) -> Outcome:

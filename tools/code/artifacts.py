@@ -56,7 +56,7 @@ def small(root: Root) -> bool:
     As the server: what the session's user cannot read takes time too.
     """
     with suppress(OSError):
-        return next(islice(walk(Root(root.fd)), _SMALL, None), None) is None
+        return next(islice(walk(root.as_server()), _SMALL, None), None) is None
     return False
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..egress.proxy import Door
+from ..errors import ToolError
 from ..sandbox.answer import Answer, Figure
 from ..sandbox.backend import Backend, Execution, Sandbox
 from ..sandbox.output import Capture, visible
@@ -306,7 +307,7 @@ def _keep(sandbox: Sandbox, capture: Capture, name: str) -> bool:
     """Write all of a stream to a file. False: there is no room, or the name belongs to something else."""
     try:
         fd = sandbox.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-    except OSError:
+    except (OSError, ToolError):
         return False
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

@@ -7,7 +7,6 @@ import logging
 import time
 
 from ..errors import SandboxUnavailable, ToolError
-from ..files.beneath import Root
 from ..interaction import Progress
 from ..sandbox.backend import Backend
 from ..spec import JsonObject, Media, Tool, ToolContext, ToolResult
@@ -86,8 +85,7 @@ class PythonTool(Tool):
 
     def _interpreter(self, session: Session) -> Interpreter:
         async def over_quota(times: int) -> str | None:
-            # As the server, not as the session's user: a directory without permissions must not hide its size.
-            root = Root(session.files.fd)
+            root = session.files.as_server()
             if small(root):
                 return session.quota.excess(root, times)
             return await asyncio.to_thread(session.quota.excess, root, times)

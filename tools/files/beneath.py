@@ -21,6 +21,7 @@ from ..errors import ToolError
 from ..sandbox.identity import Identity, acting_as
 from ..sandbox.spec import WORKSPACE
 from . import specs
+from .directory import Directory
 
 _OPENAT2 = 437  # on every architecture
 _NO_XDEV, _NO_MAGICLINKS, _BENEATH = 0x01, 0x02, 0x08
@@ -38,11 +39,11 @@ class Root:
     """A directory that paths stay beneath.
 
     Args:
-        fd: descriptor of the directory. Closed by whoever opened it.
+        directory: open until whoever made this closes it.
         identity: whom file operations act as; None for the server itself.
     """
 
-    fd: int
+    directory: Directory
     identity: Identity | None = None
 
     def open(self, path: str, flags: int, mode: int = 0) -> int:
@@ -50,15 +51,20 @@ class Root:
 
         Raises:
             OSError: as open(2); EXDEV or ELOOP when the path leaves the directory or crosses a mount.
+            ToolError: the directory is closed.
         """
         flags |= os.O_CLOEXEC if flags & os.O_PATH else _ALWAYS
-        with self.acting():
+        with self.directory.used() as fd, self.acting():
             try:
-                return _openat2(self.fd, path, flags, mode)
+                return _openat2(fd, path, flags, mode)
             except OSError as error:
                 if error.errno != errno.ENOSYS:
                     raise
-            return _walk(self.fd, path, flags, mode)
+            return _walk(fd, path, flags, mode)
+
+    def as_server(self) -> Root:
+        """The same directory with the server's own rights, from which no permissions hide anything."""
+        return Root(self.directory)
 
     def acting(self) -> AbstractContextManager[None]:
         """Around calls that make, rename or remove: with the rights of the session's code, and files become its own."""

@@ -32,7 +32,8 @@ class Quota:
 
     def excess(self, root: Root, times: int = 1) -> str | None:
         """A sentence for the model when there is more than ``times`` what is allowed, or None."""
-        disk = os.fstatvfs(root.fd)
+        with root.directory.used() as fd:
+            disk = os.fstatvfs(fd)
         if disk.f_bavail * disk.f_frsize < self.reserve // times:
             return "the disk is nearly full. Delete files that are not needed."
         if self.bytes is None and self.entries is None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import SandboxUnavailable
 from ..files.beneath import Root
+from ..files.directory import Directory
 from .answer import Answer
 from .backend import Execution, Sandbox, Stats
 from .processes import Processes
@@ -69,11 +70,10 @@ class LocalSandbox(Sandbox):
         self._closed = False
         self._end = processes.end()
         try:
-            self._workspace = os.open(spec.workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._files = Root(Directory(spec.workspace), spec.disk_identity)
         except OSError:
             os.close(self._end)
             raise
-        self._files = Root(self._workspace, spec.disk_identity)
         self._listens = spec.network
         processes.control.setblocking(False)
         for fd in (processes.stdout, processes.stderr):
@@ -155,7 +155,7 @@ class LocalSandbox(Sandbox):
         for fd in (self._processes.control, self._processes.stdout, self._processes.stderr, self._end):
             self._loop.remove_reader(fd)
         os.close(self._end)
-        os.close(self._workspace)
+        self._files.directory.close()
         if self.listener:
             self.listener.close()
         if not self.ended.done():

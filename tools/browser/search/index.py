@@ -24,8 +24,9 @@ from anyio.to_thread import run_sync
 
 from ...errors import ToolError
 from ...files.beneath import Root
+from ...files.directory import Directory
 from ...files.text import read_bytes
-from ...files.walk import OPEN_DIRECTORY, walk
+from ...files.walk import walk
 from ..extract import WIDTH, Text
 from ..history import Page
 from ..reader import PageReader
@@ -59,7 +60,7 @@ class DocumentIndex(SearchBackend):
     """
 
     def __init__(self, folder: Path, reader: PageReader) -> None:
-        self._root = Root(os.open(folder, OPEN_DIRECTORY | os.O_CLOEXEC))
+        self._root = Root(Directory(folder))
         self.site = f"docs://{quote(folder.resolve().name or 'documents', safe='')}/"
         self._reader = reader
         self._looking = anyio.Lock()
@@ -97,7 +98,7 @@ class DocumentIndex(SearchBackend):
     async def close(self) -> None:
         self._database.close()
         self._temporary.cleanup()
-        os.close(self._root.fd)
+        self._root.directory.close()
 
     async def _look(self) -> None:
         """Bring the index up to date. Cut short by a deadline, it goes on where it was at the next search."""
