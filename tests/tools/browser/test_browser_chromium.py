@@ -83,6 +83,21 @@ async def test_it_runs_without_rights_and_with_its_own_sandbox(site, chrome):
     assert status["Seccomp"] == "2"
 
 
+async def test_pages_are_limited_and_the_first_to_go(site, chrome):
+    await chrome("browser_navigate", url=site.html("/", "<p>x"))
+    installation = find()
+    for process in browsers():
+        (data,) = (line.split()[4] for line in _read(f"/proc/{process.pid}/limits") if line.startswith("Max data"))
+        assert int(data) <= launch._LARGEST_PROCESS
+        groups = _read(f"/proc/{process.pid}/cgroup")
+        for name in installation.cgroups.controllers if installation.cgroups else ():
+            if name in ("memory", "pids"):
+                assert any(
+                    f"/agenthost-{os.getpid()}-" in line for line in groups if f":{name}:" in line or "::" in line
+                )
+        assert int(_read(f"/proc/{process.pid}/oom_score_adj")[0]) > 0
+
+
 def _read(path: str) -> list[str]:
     with open(path) as file:
         return file.read().splitlines()

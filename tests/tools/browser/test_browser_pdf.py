@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import pytest
 from agenthost.tools import ToolError
 from agenthost.tools.browser.chromium.downloads import Downloads, WantedPage
@@ -86,7 +87,7 @@ async def test_chromium_hands_pdfs_to_the_reader(site, browse, session):
 
 async def test_of_downloads_only_the_pdf_that_is_waited_for_is_kept(session, tmp_path, monkeypatch):
     monkeypatch.setattr("agenthost.tools.browser.chromium.downloads.LARGEST_PDF", 10)
-    downloads, asked, other = Downloads(session), object(), object()
+    downloads, asked, other = Downloads(session, anyio.Semaphore(1)), object(), object()
 
     async def kept(page: object, content: bytes) -> bytes | None:
         said = await downloads.save(cast(Any, Downloaded(tmp_path, page, content)), tmp_path)

@@ -99,7 +99,7 @@ class _Tabs(Tool):
 
     @staticmethod
     async def _list(tabs: Tabs) -> str:
-        lines = tabs.taken_messages()
+        lines = tabs.news.take()
         for number, page in enumerate(tabs.pages):
             mark = " (current)" if number == tabs.current else ""
             lines.append(f"{number}{mark}: {(await page.title())[:200]} ({page.url[:500]})")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from ...errors import ToolError
 from ...files.folders import make_folders
 from ...files.text import read_bytes
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = "downloads"
 _LARGEST = 64 << 20
+_AT_ONCE = 8  # of one session: each may have a hundred megabytes on the disk while it loads
 _SETTLED_SECONDS = 20.0
 
 
@@ -38,12 +41,17 @@ class WantedPage:
 class Downloads:
     """Saves downloads, and runs what the browser's events ask for until it is done or closed.
 
+    Args:
+        saving: bounds how many are in this process's memory, those of all sessions together.
+
     Attributes:
         wanted: a page that is to be read, while somebody waits for it.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, saving: anyio.Semaphore) -> None:
         self._session = session
+        self._saving = saving
+        self._loading = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._saved: set[str] = set()
         self.wanted: WantedPage | None = None
@@ -72,21 +80,34 @@ class Downloads:
         """Copy a download into the workspace; gives a sentence about it."""
         from playwright.async_api import Error
 
+        if self._loading >= _AT_ONCE:
+            with suppress(Error):
+                await download.cancel()
+                await download.delete()
+            return f"A download was not saved: there were {_AT_ONCE} others at the same time."
         name = self._name(download.suggested_filename)
+        self._loading += 1
         try:
             where = await download.path()
-            data = await asyncio.to_thread(_content, folder, Path(where).name)
-            await asyncio.to_thread(self._write, f"{FOLDER}/{name}", data)
-            if self.wanted and download.page is self.wanted.page and data.startswith(PDF_START):
-                self.wanted.pdf = data if len(data) <= LARGEST_PDF else None
+            async with self._saving:
+                size = await self._copy(download, folder, Path(where).name, name)
         except ToolError as error:
             return f"A download was not saved: {error}"
         except (Error, OSError):
             return f"The download of {name} failed."
         finally:
+            self._loading -= 1
             with suppress(Error):
                 await download.delete()
-        return f"The file was saved as {FOLDER}/{name} ({len(data)} bytes)."
+        return f"The file was saved as {FOLDER}/{name} ({size} bytes)."
+
+    async def _copy(self, download: Download, folder: Path, source: str, name: str) -> int:
+        """Into the workspace; gives the size."""
+        data = await asyncio.to_thread(_content, folder, source)
+        await asyncio.to_thread(self._write, f"{FOLDER}/{name}", data)
+        if self.wanted and download.page is self.wanted.page and data.startswith(PDF_START):
+            self.wanted.pdf = data if len(data) <= LARGEST_PDF else None
+        return len(data)
 
     def _name(self, suggested: str) -> str:
         """A plain name that no other download of this session has."""

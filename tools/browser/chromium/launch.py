@@ -1,6 +1,7 @@
 """How Chromium is started: never as root, with an empty environment, its own sandbox on.
 
 Where bubblewrap works it gets a network namespace of its own, whose only way out are the doors of the egress proxy.
+What all its processes use together is limited where control groups are writable, each one's memory in any case.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import BrowserUnavailable
+from ...sandbox.cgroups import Cgroups, SessionCgroup
 from ...sandbox.identity import IDENTITIES, Identity, server_is_root
+from ...sandbox.spec import MIB, Limits
 from . import inside
 
 PORT = 3128  # of the bridge inside
 _PROGRAMS = ("chromium-headless-shell", "chromium")
-_LARGEST_FILE = 256 << 20
-_SHARED_MEMORY = 512 << 20
+_LARGEST_FILE = 256 * MIB
+_SHARED_MEMORY = 512 * MIB
+_LARGEST_PROCESS = 1024 * MIB  # what it writes to, not its address space; a page runs out of memory before it is killed
+_LIMITS = Limits(memory=2048 * MIB, processes=1024)  # of all sessions' pages; ten take some 350 MB
 _FLAGS = (
     "--disable-gpu",
     "--disable-software-rasterizer",  # no WebGL, whose software renderer compiles what pages send
@@ -40,11 +45,13 @@ class Installation:
 
     Args:
         bwrap, python: for the network namespace; both None if it cannot be had.
+        cgroups: for limits of all processes together; None where this process may set none.
     """
 
     program: str
     bwrap: str | None
     python: str | None
+    cgroups: Cgroups | None = field(default_factory=Cgroups.find)
 
     @property
     def isolated(self) -> bool:
@@ -85,8 +92,11 @@ class Place:
     _folder: tempfile.TemporaryDirectory[str] = field(
         default_factory=lambda: tempfile.TemporaryDirectory(prefix="agenthost-chromium-")
     )
+    _group: SessionCgroup | None = None
 
     def __post_init__(self) -> None:
+        if self.installation.cgroups:
+            self._group = self.installation.cgroups.make(_LIMITS, ("memory", "pids"))
         self.root.chmod(0o711)  # its user passes through
         for folder in (self.doors, self.downloads):
             folder.mkdir(mode=0o711)
@@ -95,7 +105,10 @@ class Place:
         self.downloads.chmod(0o700)
         (self.root / "inside.py").write_text(Path(inside.__file__).read_text(encoding="utf-8"), encoding="utf-8")
         (self.root / "inside.py").chmod(0o644)
-        self.launcher.write_text(_LAUNCHER.format(python=sys.executable, user=self._ids(), command=self._command()))
+        groups = [str(place) for place in self._group.places] if self._group else []
+        self.launcher.write_text(
+            _LAUNCHER.format(python=sys.executable, groups=groups, user=self._ids(), command=self._command())
+        )
         self.launcher.chmod(0o700)
 
     @property
@@ -116,7 +129,10 @@ class Place:
         return self.root / "launch"
 
     def close(self) -> None:
+        """When the browser has ended. Blocks for a moment."""
         self._folder.cleanup()
+        if self._group:
+            self._group.close()
         if self.user:
             IDENTITIES.give_back(self.user)
 
@@ -162,13 +178,20 @@ def arguments(installation: Installation) -> list[str]:
 # A program of its own, because what playwright starts has playwright's rights and environment.
 _LAUNCHER = """#!{python} -IS
 import os, resource, sys
+for group in {groups}:
+    with open(group + "/cgroup.procs", "w") as file:
+        file.write(str(os.getpid()))
+with open("/proc/self/oom_score_adj", "w") as file:
+    file.write("900")
+os.nice(5)
 user = {user}
 if user:
     os.setgroups([])
     os.setresgid(*[user[1]] * 3)
     os.setresuid(*[user[0]] * 3)
-for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, LARGEST)):
+for limit, value in (("CORE", 0), ("FSIZE", LARGEST_FILE), ("DATA", LARGEST_PROCESS)):
+    limit = getattr(resource, "RLIMIT_" + limit)
     resource.setrlimit(limit, (value, value))
 command = {command}
 os.execve(command[0], command + sys.argv[1:], {{}})
-""".replace("LARGEST", str(_LARGEST_FILE))
+""".replace("LARGEST_FILE", str(_LARGEST_FILE)).replace("LARGEST_PROCESS", str(_LARGEST_PROCESS))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _LAUNCH_SECONDS = 30.0
 _VIEWPORT = (1280, 800)
+_SAVING = 2  # downloads in this process's memory
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class SharedBrowser:
 
     Args:
         proxy: entered already.
+
+    Attributes:
+        saving: for who takes downloads into this process's memory.
     """
 
     def __init__(self, installation: Installation, proxy: EgressProxy) -> None:
@@ -52,6 +56,7 @@ class SharedBrowser:
         self._browser: Browser | None = None
         self._place: Place | None = None
         self._doors = 0
+        self.saving = anyio.Semaphore(_SAVING)
 
     async def context(self, egress: Egress) -> Context:
         """A context whose every connection passes ``egress``.
@@ -144,4 +149,4 @@ class SharedBrowser:
                     with suppress(Exception), anyio.move_on_after(10):
                         await end()
             if place:
-                place.close()
+                await asyncio.to_thread(place.close)

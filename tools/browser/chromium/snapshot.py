@@ -24,7 +24,7 @@ async def view(tabs: Tabs, page: Page, target: str | None = None, depth: int | N
         cut = tree.rfind("\n", 0, SHOWN)
         tree = f"{tree[: cut if cut > 0 else SHOWN]}\n[... cut here: {len(tree)} characters in all. "
         tree += "Use browser_find, or browser_snapshot with a target or a small depth.]"
-    head = [*tabs.taken_messages(), f"Page: {(await page.title())[:200]} ({page.url[:1000]})"]
+    head = [*tabs.news.take(), f"Page: {(await page.title())[:200]} ({page.url[:1000]})"]
     return "\n".join([*head, tree or "(this page is empty)"])
 
 

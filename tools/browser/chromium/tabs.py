@@ -18,6 +18,7 @@ from ...workspace import Resource, Session
 from ..fetch import LARGEST_PAGE, Fetched
 from ..specs import no_such_page
 from .downloads import Downloads, WantedPage
+from .news import News
 from .shared import Context, SharedBrowser
 
 if TYPE_CHECKING:
@@ -35,17 +36,17 @@ class Tabs(Resource):
     Attributes:
         pages, current: the tabs, and the number of the one that calls act on.
         pictures: how many were taken.
-        messages: what happened beside the calls (dialogs, downloads), until it is told.
+        news: what happened beside the calls (dialogs, downloads), until it is told.
     """
 
     def __init__(self, shared: SharedBrowser, egress: Egress, session: Session) -> None:
-        self.messages: list[str] = []
+        self.news = News()
         self.pages: list[Page] = []
         self.current = 0
         self.pictures = 0
         self._shared = shared
         self._egress = egress
-        self._downloads = Downloads(session)
+        self._downloads = Downloads(session, shared.saving)
         self._context: Context | None = None
         self._turn = anyio.Lock()
 
@@ -127,7 +128,7 @@ class Tabs(Resource):
             raise ToolError(no_such_page(url)) from error
         except EgressError as error:
             raise ToolError(f"could not open {url}: {error}") from error
-        expected = len(self.messages)
+        told = self.news.count
         try:
             response = await page.goto(target.url, wait_until="domcontentloaded", timeout=_NAVIGATION)
         except TimeoutError as error:
@@ -135,12 +136,11 @@ class Tabs(Resource):
             raise ToolError(f"could not open {url}: it took too long. Try again, or use another page.") from error
         except Error as error:
             if "Download is starting" in error.message:
-                if not self._downloads.busy and len(self.messages) == expected:
+                if not self._downloads.busy and self.news.count == told:
                     with suppress(TimeoutError):
                         await page.wait_for_event("download", timeout=_SETTLING)
                 await self._downloads.settled()
-                said = " ".join(self.messages[expected:]) or "it is a file, not a page."
-                del self.messages[expected:]
+                said = " ".join(self.news.take(since=told)) or "it is a file, not a page."
                 raise ToolError(f"could not show {url}: {said} Use another page, or the file.") from error
             if self._alive() and "crash" not in error.message.lower():
                 raise ToolError(no_such_page(url)) from error
@@ -148,11 +148,6 @@ class Tabs(Resource):
         await self._judge(response, url)
         with suppress(TimeoutError):
             await page.wait_for_load_state("load", timeout=_SETTLING)
-
-    def taken_messages(self) -> list[str]:
-        """The messages, which count as told then."""
-        messages, self.messages = self.messages, []
-        return messages
 
     async def settled(self) -> None:
         """Wait for downloads that have begun."""
@@ -207,19 +202,19 @@ class Tabs(Resource):
             if await page.opener() is None:
                 return  # it is one of ours
             if len(self.pages) >= MOST_TABS:
-                self.messages.append("The page opened a window that was closed: there are too many tabs.")
+                self.news.add("The page opened a window that was closed: there are too many tabs.")
                 await page.close()
                 return
             page.on("dialog", self._dismiss)
             page.on("download", self._download)
             page.on("crash", self._crashed)
             self.pages.append(page)
-            self.messages.append(f"The page opened tab {len(self.pages) - 1}.")
+            self.news.add(f"The page opened tab {len(self.pages) - 1}.")
 
         self._downloads.run(_quietly(settle))
 
     def _crashed(self, page: Page) -> None:
-        self.messages.append("The page crashed.")
+        self.news.add("The page crashed.")
         self._drop(page)
 
     def _drop(self, page: Page) -> None:
@@ -229,14 +224,14 @@ class Tabs(Resource):
         self._downloads.run(_quietly(page.close))
 
     def _dismiss(self, dialog: Dialog) -> None:
-        self.messages.append(f"The page showed a {dialog.type} that was dismissed: {dialog.message[:200]!r}.")
+        self.news.add(f"The page showed a {dialog.type} that was dismissed: {dialog.message[:200]!r}.")
         self._downloads.run(_quietly(dialog.dismiss))
 
     def _download(self, download: Download) -> None:
         self._downloads.run(self._save(download))
 
     async def _save(self, download: Download) -> None:
-        self.messages.append(await self._downloads.save(download, self._shared.downloads.downloads))
+        self.news.add(await self._downloads.save(download, self._shared.downloads.downloads))
 
 
 async def _quietly(work: Callable[[], Any]) -> None:
