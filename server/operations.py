@@ -16,10 +16,12 @@ from .chat.messages import MessageError, normalise
 from .chat.template import TemplateError
 from .http import body
 from .http.answers import answer, answered
+from .http.caller import caller_of
 from .json_values import JsonObject
 from .observe.metrics import CONTENT_TYPE
 from .openai.errors import ApiError
 from .openai.prepare import served_name
+from .openai.privileges import check_operator
 from .served import ServedModel
 
 router = APIRouter()
@@ -157,7 +159,8 @@ async def server_info(request: Request) -> Response:
 @router.post("/reset_prefix_cache", openapi_extra=answered(CacheReset))
 @router.post("/flush_cache", openapi_extra=answered(CacheReset))
 async def reset_prefix_cache(request: Request) -> Response:
-    """No later request finds a prefix that was cached before."""
+    """No later request finds a prefix that was cached before. The operator's alone, where there are keys."""
+    check_operator(caller_of(request.scope))
     request.app.state.served.reset_prefix_cache()
     return answer(CacheReset(success=True))
 

@@ -18,15 +18,17 @@ class Caller:
         limits: what the caller may have.
         anonymous: nothing was asked of the caller, so that others go by the same name. What belongs to such callers is
             found only by those who know its random id, and never listed.
+        operator: may do what is felt by all callers.
     """
 
     name: str
     anonymous: bool = False
     limits: Limits = UNLIMITED
+    operator: bool = False
 
 
-ANYBODY = Caller("local", anonymous=True)
-KEYHOLDER = Caller("local")
+ANYBODY = Caller("local", anonymous=True, operator=True)
+KEYHOLDER = Caller("local", operator=True)
 
 
 def set_caller(scope: Scope, caller: Caller) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..openai.errors import ApiError
+from ..openai.errors import ApiError, rate_limited
 from .caller import ANYBODY, Caller, set_caller
 from .keys import Key, Keys
 from .limits import Limiter
@@ -65,7 +65,7 @@ class Guard:
             await problem.response(scope["path"])(scope, receive, send)
             return
         if key is not None:
-            set_caller(scope, Caller(key.name, limits=key.limits))
+            set_caller(scope, Caller(key.name, limits=key.limits, operator=key.operator))
         elif scope["path"] not in self._token_paths:
             set_caller(scope, ANYBODY)
         if key is None:
@@ -77,10 +77,7 @@ class Guard:
         wait = self._limiter.enter(key.name, key.limits)
         if wait is not None:
             message = f"This key has reached its limit of requests. Try again in {wait} seconds."
-            problem = ApiError(
-                message, status=429, code="rate_limit_exceeded", type="rate_limit_error", retry_after=wait
-            )
-            await problem.response()(scope, receive, send)
+            await rate_limited(message, wait).response(scope["path"])(scope, receive, send)
             return
         try:
             await self.app(scope, self._counting(receive), send)

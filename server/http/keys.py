@@ -21,7 +21,7 @@ class Limits:
 
     Attributes:
         requests_per_minute: on the long run; a fifth of it may come at once.
-        concurrent: requests at the same time.
+        concurrent: requests at the same time, and as many responses in the background.
         stored_bytes: of uploaded files.
     """
 
@@ -35,8 +35,11 @@ UNLIMITED = Limits()
 
 @dataclass(frozen=True)
 class Key:
+    """``operator`` tells the one that the server was started with from those of its file."""
+
     name: str
     limits: Limits
+    operator: bool = False
 
 
 class Keys:
@@ -63,7 +66,7 @@ class Keys:
 
         Raises :class:`KeysError`.
         """
-        keys = {_digest(secret): Key("local", limits) for secret in secrets}
+        keys = {_digest(secret): Key("local", limits, operator=True) for secret in secrets}
         if file:
             keys |= _read_file(file, limits)
         return cls(keys)

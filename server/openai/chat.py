@@ -20,6 +20,7 @@ from . import hosted, wire
 from .answer import Answer, collect
 from .choices import end_all, engine_requests, start_all
 from .prepare import Prepared, prepare, served_name, telling_of_grammars
+from .privileges import check_priority
 from .schemas import ChatRequest, StreamOptions
 from .stream import ChunkWriter
 
@@ -33,6 +34,7 @@ async def chat_completions(request: Request) -> Response:
     chat = await body.read(request, ChatRequest)
     served: ServedModel = request.app.state.served
     name = served_name(served, chat.model)
+    check_priority(chat, caller_of(request.scope))
     model, _ = served.now()
     if chat.hosted_tools:
         return await hosted.answer(request, chat, name)

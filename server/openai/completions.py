@@ -30,6 +30,7 @@ from .answer import every, usage
 from .choices import end_all, engine_requests, start_all
 from .errors import ApiError, from_exception
 from .prepare import served_name
+from .privileges import check_priority
 from .sampling import engine_sampling, stop_strings
 from .schemas import CompletionRequest, StreamOptions
 from .wanted import wanted_text
@@ -91,6 +92,7 @@ async def completions(request: Request) -> Response:
     asked = await body.read(request, CompletionRequest)
     served: ServedModel = request.app.state.served
     name = served_name(served, asked.model)
+    check_priority(asked, caller_of(request.scope))
     served.now()
     choices = await until_disconnect(request.receive, lambda: _begin(asked, served, caller_of(request.scope).name))
     head = {

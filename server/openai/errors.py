@@ -94,7 +94,7 @@ def from_engine(error: EngineError) -> ApiError:
         case InvalidRequest():
             return ApiError(message, code="invalid_value", param=error.param)
         case Overloaded():
-            return ApiError(message, status=429, code="rate_limit_exceeded", type="rate_limit_error", retry_after=1)
+            return rate_limited(message, 1)
         case EngineDied():
             return ApiError(message, status=503, code="engine_restarting", retry_after=5)
         case NotReady():
@@ -148,6 +148,11 @@ def no_workspace(error: WorkspaceError) -> ApiError:
     return ApiError(str(error), status=503, code="no_workspace")
 
 
+def rate_limited(message: str, wait: int) -> ApiError:
+    """Try again in ``wait`` seconds."""
+    return ApiError(message, status=429, code="rate_limit_exceeded", type="rate_limit_error", retry_after=wait)
+
+
 def not_found(kind: str, identity: str) -> ApiError:
     """The same for what never was, what is gone, and what is somebody else's."""
     return ApiError(f"{kind.capitalize()} with id '{identity[:100]}' not found.", status=404, code="not_found")
@@ -168,8 +173,9 @@ def install(app: FastAPI) -> None:
         return ApiError(str(error), status=499, code="client_closed_request").response(request.url.path)
 
     @app.exception_handler(OverQuota)
-    async def over_quota(_: Request, error: OverQuota) -> JSONResponse:
-        return ApiError(str(error), status=429, code="insufficient_quota", type="insufficient_quota").response()
+    async def over_quota(request: Request, error: OverQuota) -> JSONResponse:
+        problem = ApiError(str(error), status=429, code="insufficient_quota", type="insufficient_quota")
+        return problem.response(request.url.path)
 
     @app.exception_handler(EngineError)
     async def engine_error(request: Request, error: EngineError) -> JSONResponse:

@@ -152,6 +152,52 @@ def test_one_request_at_a_time(model_folder, make_engine, make_server):
         pytest.fail("the stream that was left still counts")
 
 
+def test_a_key_has_as_many_responses_in_the_background_as_requests_at_a_time(keyed):
+    url, engine = keyed
+    engine.play = lambda request: "an answer without end"
+    engine.gate = lambda: asyncio.Event().wait()
+    try:
+        with connect(url, "carla-key") as carla:
+            first = carla.responses.create(model="m", input="go", background=True)
+            with pytest.raises(openai.RateLimitError, match="background"):
+                carla.responses.create(model="m", input="go", background=True)
+            assert carla.responses.cancel(first.id).status == "cancelled"
+            second = carla.responses.create(model="m", input="go", background=True)
+            assert carla.responses.cancel(second.id).status == "cancelled"
+    finally:
+        engine.gate = None
+
+
+def test_only_the_operators_key_may_do_what_others_pay_for(keyed):
+    url, engine = keyed
+    engine.play = lambda request: "hello"
+    asked = {
+        "chat/completions": {"messages": [{"role": "user", "content": "go"}]},
+        "completions": {"prompt": "go"},
+        "responses": {"input": "go"},
+    }
+
+    def post(path, key, **body):
+        return httpx.post(f"{url}/{path}", headers={"x-api-key": key}, json=body)
+
+    for path in ("flush_cache", "reset_prefix_cache"):
+        refused = post(path, "ada-key")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "operator_only")
+        assert post(path, "local-key").status_code == 200
+    for path, body in asked.items():
+        refused = post(f"v1/{path}", "ada-key", priority=-1, **body)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority"), path
+        assert post(f"v1/{path}", "ada-key", priority=1, **body).status_code == 200
+        assert post(f"v1/{path}", "local-key", priority=-1, **body).status_code == 200
+
+
+def test_a_limit_is_told_in_the_protocols_own_shape(keyed):
+    url, _ = keyed
+    answers = [httpx.post(f"{url}/v1/messages", headers={"x-api-key": "dora-key"}, json={}) for _ in range(3)]
+    assert answers[-1].status_code == 429
+    assert (answers[-1].json()["type"], answers[-1].json()["error"]["type"]) == ("error", "rate_limit_error")
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

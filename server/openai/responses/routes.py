@@ -39,9 +39,10 @@ class InputTokens(TypedDict):
 async def create(request: Request) -> Response:
     wanted = await body.read(request, ResponseRequest)
     service = _service(request)
-    run = await until_disconnect(request.receive, lambda: service.prepare(wanted, caller_of(request.scope)))
+    caller = caller_of(request.scope)
+    run = await until_disconnect(request.receive, lambda: service.prepare(wanted, caller))
     if wanted.background:
-        await service.start(run)
+        await service.start(run, caller)
         return EventStream(lambda write: _follow(run, write)) if wanted.stream else answer(dict(run.body))
     if wanted.stream:
         return EventStream(lambda write: _stream(service, run, write), lambda: service.abandon(run))

@@ -20,16 +20,19 @@ from ....tools.remote.search import deferred
 from ...external.external import External
 from ...hands import Hands
 from ...http.caller import Caller
+from ...http.keys import Limits
+from ...http.limits import Limiter
 from ...json_values import JsonObject
 from ...served import ServedModel
 from ...state import State
 from ...store.containers import StoredContainer
 from ...store.responses import StoredResponse
 from ..containers import ContainerService
-from ..errors import ApiError, from_validation
+from ..errors import ApiError, from_validation, rate_limited
 from ..hosted_task import Lent, begin
 from ..network import hosts_of
 from ..prepare import count_tokens, served_name
+from ..privileges import check_priority
 from ..schemas import ChatRequest
 from .body import new_body
 from .compaction import Compaction, compact
@@ -70,6 +73,7 @@ class ResponseService:
         self._containers = containers
         self._group: TaskGroup | None = None
         self._running: dict[str, Run] = {}
+        self._background = Limiter()
         self._results: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
 
     async def __aenter__(self) -> Self:
@@ -99,6 +103,7 @@ class ResponseService:
         read = await self._read(history, tools, caller)
         lent, listed = await self._lend(tools, history, read, caller)
         chat, body_id = self._chat(request, read.messages, tools), f"resp_{secrets.token_hex(24)}"
+        check_priority(chat, caller)
         container, fresh = "", None
         if tools.hosted:
             container, session, fresh = await self._container(tools, history, caller)
@@ -145,18 +150,35 @@ class ResponseService:
         hosted = [tool.spec.function() for tool in (*own, *lent.shown)]
         return self._chat(request, read.messages, tools, [*hosted, *tools.definitions]), history
 
-    async def start(self, run: Run) -> None:
-        """Run in the background. Its events are logged for whoever follows; a restart finds it in the store."""
+    async def start(self, run: Run, caller: Caller) -> None:
+        """Run in the background. Its events are logged for whoever follows; a restart finds it in the store.
+
+        Those who may have so many requests at a time may have as many of these, counted apart so that they can still
+        be asked for and cancelled. Raises :class:`ApiError` when there are as many already.
+        """
         assert self._group is not None
         run.log = []
         run.body["status"] = "queued"
         try:
-            await self._state.responses.put(run.stored())
+            wait = self._background.enter(caller.name, Limits(concurrent=caller.limits.concurrent))
+            if wait is not None:
+                raise rate_limited("This key has reached its limit of responses in the background.", wait)
+            try:
+                await self._state.responses.put(run.stored())
+            except BaseException:
+                self._background.leave(caller.name)
+                raise
         except BaseException:
             await self.abandon(run)
             raise
         self._running[run.id] = run
-        self._group.start_soon(self.work, run)
+        self._group.start_soon(self._work_behind, run)
+
+    async def _work_behind(self, run: Run) -> None:
+        try:
+            await self.work(run)
+        finally:
+            self._background.leave(run.owner)
 
     async def work(self, run: Run, sink: Any = None) -> None:
         """Run to the end, here; see :meth:`Run.work`."""
