@@ -22,6 +22,7 @@ from .external.external import External
 from .hands import Hands
 from .http import body
 from .http.events import Straight
+from .http.failures import Failures
 from .http.guard import Guard
 from .http.keys import Keys, Limits
 from .http.measure import Measured
@@ -129,14 +130,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastA
         ContainerRequest, FileRequest, operations.TokenizeRequest, operations.DetokenizeRequest,
     )  # fmt: skip
     describe_answers(app)
-    if config.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=config.allowed_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["Mcp-Session-Id", "WWW-Authenticate"],
-        )
+    # Each one that is added stands outside of those before.
     app.add_middleware(
         Guard,
         hosts=hosts_for(config.host, config.allowed_hosts),
@@ -146,6 +140,15 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastA
         open_paths=() if tokens is None else tokens.metadata_paths,
         token_paths=() if tokens is None else (PATH,),
     )
+    app.add_middleware(Failures)
+    if config.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Mcp-Session-Id", "WWW-Authenticate", "X-Request-Id", "Retry-After"],
+        )
     app.add_middleware(Measured, metrics=metrics)
     if tracing is not None:
         from .observe.tracing import Traced

@@ -81,7 +81,9 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     listen.add_argument("--api-key", metavar="KEY", help="what clients must send")
     listen.add_argument("--api-key-file", metavar="FILE", help="a line for each key: NAME SHA256 [LIMIT=NUMBER ...]")
     listen.add_argument("--allowed-hosts", nargs="+", metavar="NAME", help="further Host names to answer to")
-    listen.add_argument("--allowed-origins", nargs="+", metavar="ORIGIN", help="web origins whose pages may call")
+    listen.add_argument(
+        "--allowed-origins", nargs="+", metavar="ORIGIN", help="web origins whose pages may call; * for any"
+    )
     limits = parser.add_argument_group("limits of each key (default: none) and of the server")
     limits.add_argument("--requests-per-minute", type=int, metavar="N")
     limits.add_argument("--concurrent-requests", type=int, metavar="N")

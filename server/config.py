@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..engine import EngineConfig
 from ..tools.browser.config import BrowserConfig
 from ..tools.sandbox.config import SandboxConfig
 from .external.config import ExternalConfig
-from .http.names import is_loopback
+from .http.names import as_browsers_write, is_loopback
 from .settings import (
     BROWSER_SETTINGS,
     ENGINE_SETTINGS,
@@ -47,7 +47,7 @@ class ServerConfig(BaseModel):
         workspace_bytes, workspace_files: what each of them may hold.
         prefix_cache_per_key: keys share no cached prefixes, since timing and cached_tokens show what is cached.
         allowed_hosts: further Host header names; ``*`` for any.
-        allowed_origins: web origins whose pages may call.
+        allowed_origins: web origins whose pages may call; ``*`` for any, where there are keys.
         max_body_bytes: the largest request body.
         sse_keep_alive_interval: seconds without an event after which a stream gets a comment; 0 for never.
         drain_seconds: how long requests may go on when the server is told to stop.
@@ -87,7 +87,7 @@ class ServerConfig(BaseModel):
     workspace_files: Annotated[int, Field(ge=100)] = 50_000
     prefix_cache_per_key: bool = False
     allowed_hosts: Words = ()
-    allowed_origins: Words = ()
+    allowed_origins: Annotated[Words, AfterValidator(as_browsers_write)] = ()
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     sse_keep_alive_interval: Annotated[float, Field(ge=0)] = 15.0
     drain_seconds: Annotated[int, Field(ge=0)] = 30
@@ -114,6 +114,12 @@ class ServerConfig(BaseModel):
     def _key_beyond_loopback(self) -> Self:
         if not self.api_key and not self.api_key_file and not is_loopback(self.host):
             raise ValueError(f"host {self.host!r} is reachable by others, so set an api_key that they must send")
+        return self
+
+    @model_validator(mode="after")
+    def _key_for_any_page(self) -> Self:
+        if "*" in self.allowed_origins and not self.api_key and not self.api_key_file:
+            raise ValueError("allowed_origins has '*': any web page could call, so set an api_key that it must send")
         return self
 
     @model_validator(mode="after")

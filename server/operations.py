@@ -108,6 +108,9 @@ class Text(TypedDict):
 @router.get("/health", openapi_extra=answered(Health, also=(503,)))
 @router.get("/ready", openapi_extra=answered(Health, also=(503,)))
 @router.get("/ping", openapi_extra=answered(Health, also=(503,)))
+@router.head("/health", include_in_schema=False)
+@router.head("/ready", include_in_schema=False)
+@router.head("/ping", include_in_schema=False)
 async def health(request: Request) -> Response:
     """200 when requests are served, 503 while the engine starts or restarts, or when the model cannot be loaded.
 

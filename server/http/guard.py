@@ -19,7 +19,7 @@ from .keys import Key, Keys
 from .limits import Limiter
 from .upload import FORM, takes_forms
 
-_OPEN_PATHS = ("/health", "/version")
+_OPEN_PATHS = ("/health", "/ready", "/ping", "/version")
 
 
 class Guard:
@@ -27,7 +27,8 @@ class Guard:
 
     Args:
         hosts: names that the Host header may hold; ``*`` admits any.
-        origins: origins (``https://app.example``) of web pages that may call, besides those served from here.
+        origins: origins (``https://app.example``) of web pages that may call, besides those served from here; ``*``
+            admits any.
         keys: one of which ``Authorization: Bearer`` or ``x-api-key`` must hold; without any, none is asked for.
         max_body: bytes.
         open_paths: that ask for no key.
@@ -47,7 +48,7 @@ class Guard:
     ) -> None:
         self.app = app
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._origins = frozenset(origins)
         self._keys = keys
         self._limiter = Limiter()
         self._max_body = max_body
@@ -97,8 +98,7 @@ class Guard:
                 status=403,
                 code="origin_not_allowed",
             )
-        # Browsers ask before they send a key: OPTIONS answers who may call, and does nothing.
-        keyless = scope["path"] in self._open_paths | self._token_paths or scope["method"] == "OPTIONS"
+        keyless = scope["path"] in self._open_paths | self._token_paths
         if self._keys and key is None and not keyless:
             return ApiError(
                 "Missing or wrong API key. Send it as 'Authorization: Bearer KEY'.", status=401, code="invalid_api_key"
@@ -106,7 +106,12 @@ class Guard:
         return self._body_problem(scope, headers)
 
     def _admits(self, origin: str, host: str) -> bool:
-        return origin in self._origins or (origin != "null" and urlsplit(origin).netloc == host)
+        if "*" in self._origins or origin in self._origins:
+            return True
+        try:
+            return origin != "null" and urlsplit(origin).netloc == host
+        except ValueError:
+            return False
 
     def _body_problem(self, scope: Scope, headers: Headers) -> ApiError | None:
         length = headers.get("content-length", "0")

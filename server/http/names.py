@@ -1,4 +1,4 @@
-"""Which Host names are ours."""
+"""Which Host names are ours, and how names of origins are written."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def hosts_for(bind: str, allowed: Iterable[str]) -> list[str]:
     if listed:
         return [*listed, *LOOPBACK]
     return ["*"] if is_wildcard(bind) else [*LOOPBACK, bind]
+
+
+def as_browsers_write(origins: Iterable[str]) -> tuple[str, ...]:
+    """Origins in lower case and without a slash at their ends, as they are in headers."""
+    return tuple(origin.lower().rstrip("/") for origin in origins)
 
 
 def is_loopback(host: str) -> bool:

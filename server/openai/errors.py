@@ -23,6 +23,7 @@ from ...engine.errors import (
 from ...tools import TooManySessions, WorkspaceError
 from ..anthropic import errors as anthropic_errors
 from ..http.disconnect import ClientGone
+from ..http.request_id import request_id
 from ..served import NotReady
 from ..state import OverQuota
 
@@ -113,7 +114,7 @@ def from_exception(error: Exception) -> ApiError:
         return error
     if isinstance(error, EngineError):
         return from_engine(error)
-    log.error("a request failed", exc_info=error)
+    log.error("request %s failed", request_id.get(), exc_info=error)
     return ApiError("The server failed on this request.", status=500, code="server_error")
 
 
@@ -162,7 +163,7 @@ _HTTP_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_
 
 
 def install(app: FastAPI) -> None:
-    """Make every failure of ``app`` answer in this shape."""
+    """Make failures of ``app`` answer in this shape. Those that nobody foresaw go on to :class:`Failures`."""
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> JSONResponse:
@@ -188,7 +189,3 @@ def install(app: FastAPI) -> None:
         response = problem.response(request.url.path)
         response.headers.update(error.headers or {})
         return response
-
-    @app.exception_handler(Exception)
-    async def bug(request: Request, error: Exception) -> JSONResponse:
-        return from_exception(error).response(request.url.path)

@@ -38,6 +38,7 @@ def test_variables_have_the_types_of_the_settings():
         ({"host": "0.0.0.0"}, {}, "api_key"),
         ({"host": "::"}, {}, "api_key"),
         ({"host": "0.0.0.0", "allow_unsafe_code": True}, {}, "api_key"),
+        ({"allowed_origins": ["*"]}, {}, "allowed_origins"),
         ({"config": "/no/such/file.toml"}, {}, "no/such/file"),
     ],
 )
