@@ -6,9 +6,11 @@ for clients that declare the extension.
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,7 +34,8 @@ Status = Literal["working", "input_required", "completed", "failed", "cancelled"
 EXTENSION = "io.modelcontextprotocol/tasks"
 _POLL_MS = 500
 _TTL = 3600.0  # seconds after its start for which a task is kept; one that still runs then is stopped
-_MOST = 64  # tasks of one caller at a time
+_MOST = 64  # tasks of one caller that run at a time
+_MOST_OVER, _MOST_BYTES = 64, 32 << 20  # those that are over, and what their results hold
 _MISSING_CAPABILITY = -32021
 _HEADER_MISMATCH = -32020
 
@@ -56,6 +59,7 @@ class Task:
     created: float = field(default_factory=time.time)
     updated: float = field(default_factory=time.time)
     result: JsonObject | None = None
+    size: int = 0  # of the result as JSON, when it is over
     error: JsonObject | None = None
     questions: dict[str, JsonObject] = field(default_factory=dict)
     answers: dict[str, Any] = field(default_factory=dict)
@@ -127,7 +131,8 @@ class Tasks:
     """The tasks of all callers; :meth:`run` runs for as long as tasks may."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, Task] = {}  # those that clients know of, the ones that are over in the order of ending
+        self._running: Counter[str] = Counter()  # by their owners, also what no client knows of yet
         self._group: anyio.abc.TaskGroup | None = None
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -145,20 +150,22 @@ class Tasks:
         server.add_request_handler("tasks/update", UpdateParams, self._update)
         server.add_request_handler("tasks/cancel", TaskParams, self._cancel)
 
-    def start(self, owner: str, work: Work) -> Task:
-        """Begin ``work``, which ends a task as its result or MCPError says.
+    def room(self, owner: str) -> bool:
+        """Whether the caller may have one more."""
+        return self._running[owner] < _MOST
 
-        Raises MCPError: the caller has too many tasks.
-        """
+    def start(self, owner: str, work: Work) -> Task:
+        """Begin ``work``, which ends a task as its result or MCPError says. Nobody can ask for it yet."""
         if self._group is None:
             raise RuntimeError("run the tasks before starting one")
-        self._forget()
-        if sum(task.owner == owner for task in self._tasks.values()) >= _MOST:
-            raise MCPError(types.INTERNAL_ERROR, f"There are {_MOST} tasks, which is the limit. Try again later.")
         task = Task(owner)
-        self._tasks[task.id] = task
+        self._running[owner] += 1
         self._group.start_soon(self._work, task, work)
         return task
+
+    def keep(self, task: Task) -> None:
+        """From now on its owner can ask for it."""
+        self._tasks[task.id] = task
 
     def drop(self, task: Task) -> None:
         """Forget a task, and stop it if it still runs."""
@@ -181,6 +188,21 @@ class Tasks:
                 task.end("completed")
         if task.scope.cancelled_caught:
             task.end("cancelled")
+        self._running -= Counter([task.owner])
+        self._retire(task)
+
+    def _retire(self, task: Task) -> None:
+        """Keep the newest of a caller's tasks that are over, ``task`` first; the others have had their time."""
+        if self._tasks.pop(task.id, None) is None:
+            return
+        self._tasks[task.id] = task
+        task.size = len(json.dumps(task.result))
+        count = size = 0
+        for kept in [kept for kept in reversed(self._tasks.values()) if kept.owner == task.owner]:
+            if kept.over.is_set():
+                count, size = count + 1, size + kept.size
+                if count > _MOST_OVER or size > _MOST_BYTES:
+                    self.drop(kept)
 
     def _forget(self) -> None:
         now = time.time()

@@ -90,7 +90,7 @@ class Tools:
         if seconds:
             self._note(who, params.name, arguments, "refused")
             return content.failure(f"too many calls. Try again in {seconds:.1f} seconds.")
-        if supported(context):
+        if supported(context) and self._tasks.room(who.name):  # else the client waits, as one that knows no tasks
             return await self._call_or_task(context, who, params.name, arguments)
         told = Told(_reporter(context), asks_over_connection(context))
         return await self._run(who, params.name, arguments, told)
@@ -113,6 +113,7 @@ class Tools:
         task = self._tasks.start(who.name, work)
         try:
             if not await within(task, self._limits.task_after):
+                self._tasks.keep(task)
                 return task.created_result()
         except BaseException:
             self._tasks.drop(task)
