@@ -106,7 +106,7 @@ class LLM:
         """Complete prompts, all together.
 
         Args:
-            prompts: one prompt or several; each is text or token ids.
+            prompts: one prompt or several; each is text (see :meth:`Tokenizer.encode_prompt`) or token ids.
             sampling: for all prompts, or one for each.
             n: outputs of each prompt; a seed is varied by the output's number.
             stop: strings that end an output.
@@ -118,7 +118,7 @@ class LLM:
         each = list(sampling) if isinstance(sampling, Sequence) else [sampling or SamplingParams()] * len(several)
         if len(each) != len(several):
             raise ValueError(f"{len(several)} prompts, but {len(each)} sampling parameters")
-        ids = [self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt) for prompt in several]
+        ids = [self.tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else list(prompt) for prompt in several]
         outputs: dict[str, _Output] = {}
         requests: deque[Request] = deque()
         for prompt, params in zip(ids, each, strict=True):

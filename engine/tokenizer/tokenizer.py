@@ -79,6 +79,11 @@ class Tokenizer:
         """So many tokens ``text`` becomes at least, known without tokenising it; 0 where it is not known."""
         return self._bounds.least(text)
 
+    def encode_prompt(self, text: str) -> list[int]:
+        """Token ids of a text to go on from: with the special tokens around it, unless it brings its own BOS."""
+        bos = self.special_tokens.get("bos_token")
+        return self.encode(text, add_special_tokens=not (bos and text.startswith(bos)))
+
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of a finished output, exactly as the same tokens give it when they are streamed.
 

@@ -182,7 +182,7 @@ def _prompt(
 ) -> tuple[list[int], str]:
     if isinstance(given, str):
         check_length([given], tokenizer, info.max_model_len)
-        ids = tokenizer.encode(given, add_special_tokens=asked.add_special_tokens is not False)
+        ids = tokenizer.encode(given) if asked.add_special_tokens is False else tokenizer.encode_prompt(given)
         if not ids and tokenizer.bos is not None:
             ids = [tokenizer.bos]
         text = given

@@ -46,6 +46,13 @@ def test_encodes_like_transformers(ours, theirs, text, add_special_tokens):
     assert ours.encode(text, add_special_tokens) == theirs.encode(text, add_special_tokens=add_special_tokens)
 
 
+def test_a_prompt_has_one_bos_whether_it_brings_it_or_not(byte_fallback_folder):
+    tokenizer = Tokenizer.load(byte_fallback_folder)
+    for prompt in ("text", "<s>text"):
+        assert tokenizer.encode_prompt(prompt).count(1) == 1
+        assert tokenizer.encode_prompt(prompt)[0] == 1
+
+
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_encodes_any_text_like_transformers(ours, theirs, text):
     assert ours.encode(text) == theirs.encode(text, add_special_tokens=False)

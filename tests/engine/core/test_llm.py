@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from agenthost.engine import LLM, SamplingParams
+from agenthost.engine import LLM, SamplingParams, Tokenizer
 from agenthost.engine.errors import InvalidRequest
 
 
@@ -31,6 +31,11 @@ def test_text_and_ids_are_the_same_prompt(llm):
     ids = llm.tokenizer.encode("hello")
     assert llm.generate("hello", GREEDY)[0].completions == llm.generate(ids, GREEDY)[0].completions
     assert llm.generate("hello", GREEDY)[0].cached_tokens == len(ids) - 1
+
+
+def test_text_begins_with_the_models_bos(llm, byte_fallback_folder, monkeypatch):
+    monkeypatch.setattr(llm, "tokenizer", Tokenizer.load(byte_fallback_folder))
+    assert llm.generate("", GREEDY)[0].prompt_token_ids == [llm.tokenizer.bos] == [1]
 
 
 def test_n_outputs_share_the_prompt_and_differ_by_seed(llm):
