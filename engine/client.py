@@ -66,10 +66,10 @@ class AsyncEngine:
         program: what Python runs as the engine process.
         patience: seconds. A process that has requests and says nothing for so long hangs, and is replaced.
         restarts: how often a process was replaced.
-        load: how busy it was after its last step.
+        load: how busy it was after its last step; not at all once it has ended.
     """
 
-    program: tuple[str, ...] = ("-m", "agenthost.engine.worker")
+    program: tuple[str, ...] = ("-P", "-m", "agenthost.engine.worker")
     patience: float = 300.0
 
     def __init__(self, config: EngineConfig, on_loading: Progress | None = None) -> None:
@@ -251,6 +251,7 @@ class AsyncEngine:
                 process.kill()
                 await process.wait()
             self._process = self._outbox = None
+            self.load = Load()
             context.destroy(linger=0)
             shutil.rmtree(scratch, ignore_errors=True)
 

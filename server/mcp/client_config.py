@@ -54,7 +54,7 @@ def own_command(options: Mapping[str, Any]) -> list[str]:
     found = shutil.which("agenthost")
     beside = Path(sys.executable).with_name("agenthost")
     program = str(beside) if beside.exists() else found
-    command = [program, "mcp"] if program else [sys.executable, "-m", "agenthost.server.cli", "mcp"]
+    command = [program, "mcp"] if program else [sys.executable, "-P", "-m", "agenthost.server.cli", "mcp"]
     if "workspace" in options:
         command += ["--workspace", str(Path(options["workspace"]).absolute())]
     return command

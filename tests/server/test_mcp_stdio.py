@@ -16,7 +16,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from agenthost.server.mcp.client_config import CLIENTS, client_config
+from agenthost.server.mcp.client_config import CLIENTS, client_config, own_command
 from agenthost.server.mcp.stdio import Lines, LineTooLong
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
@@ -122,6 +122,12 @@ def test_configurations_start_this_command(client):
 @pytest.mark.parametrize("client", sorted(CLIENTS.keys() - {"claude-desktop"}))
 def test_configurations_name_a_running_server(client):
     assert "http://127.0.0.1:8000/mcp" in client_config(client, ["agenthost", "mcp"], "http://127.0.0.1:8000/mcp")
+
+
+def test_without_the_program_python_starts_the_server_and_takes_no_modules_from_the_clients_folder(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    assert own_command({}) == ["/nowhere/python", "-P", "-m", "agenthost.server.cli", "mcp"]
 
 
 def test_the_command_prints_a_configuration_alone_on_stdout():

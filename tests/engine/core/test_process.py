@@ -70,9 +70,11 @@ def test_a_killed_engine_ends_its_requests_and_serves_again(reference):
             stream = await engine.submit(request("a", [1], max_tokens=500, ignore_eos=True))
             await anext(stream)
             assert engine.pid is not None
+            assert engine.load.running == 1
             os.kill(engine.pid, signal.SIGKILL)
             with pytest.raises(EngineDied):
                 await tokens_of(stream)
+            assert engine.load.running == 0
             again = await engine.submit(request("a", [1], max_tokens=5, ignore_eos=True))
             assert len(await tokens_of(again)) == 5
             assert (engine.status, engine.restarts) == ("ready", 1)
@@ -113,6 +115,18 @@ def test_an_engine_that_works_in_silence_says_that_it_lives(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             worker._serve(engine, inbox, said.append)
     assert len(said) == 4
+
+
+def test_files_where_the_server_is_started_are_not_taken_for_modules(reference, tmp_path, monkeypatch):
+    (tmp_path / "msgspec.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+
+    async def main():
+        async with AsyncEngine(config(reference)) as engine:
+            await engine.ready()
+            assert engine.restarts == 0
+
+    asyncio.run(main())
 
 
 def test_an_engine_that_cannot_be_understood_is_replaced(reference, monkeypatch):
