@@ -50,6 +50,7 @@ def _download(name: str) -> Path:
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # the HTTP library's, which is not always the same one
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
@@ -69,5 +70,5 @@ def _download(name: str) -> Path:
             f"The model {name!r} is not on this machine and the hub could not be reached (offline, or HF_HUB_OFFLINE "
             "is set). Copy the model's folder here and give its path, or use 'pocket', which needs no download."
         ) from error
-    except OSError as error:  # the hub's HTTP errors and a full disk alike
+    except (OSError, HTTPError) as error:  # a full disk, an answer of the hub's, a connection that breaks
         raise ModelNotFound(f"The download of {name!r} failed: {error}") from error

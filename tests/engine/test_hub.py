@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import huggingface_hub.errors
 import pytest
 from agenthost.engine import resolve_model
 from agenthost.engine.errors import ModelNotFound
@@ -122,6 +123,16 @@ def test_downloads_what_an_engine_reads_and_nothing_else(hub, tmp_path):
 def test_a_downloaded_model_needs_no_hub(hub, tmp_path):
     first = resolve_elsewhere("team/tiny", HF_HOME=str(tmp_path), HF_ENDPOINT=hub)
     assert resolve_elsewhere("team/tiny", HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1") == first
+
+
+def test_a_connection_that_breaks_is_a_failed_download(monkeypatch):
+    def cut(*arguments: object, **options: object) -> None:
+        (base, *_) = huggingface_hub.errors.HfHubHTTPError.__bases__  # the HTTP library's
+        raise base("the peer closed the connection")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cut)
+    with pytest.raises(ModelNotFound, match=r"download of 'team/tiny' failed: the peer closed"):
+        resolve_model("team/tiny")
 
 
 @pytest.mark.parametrize(
