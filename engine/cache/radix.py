@@ -108,10 +108,8 @@ class RadixTree:
         return Match(node, pages, partial, tokens)
 
     def _root(self, namespace: str) -> Node:
-        root = self._roots.get(namespace)
-        if root is None:
-            root = self._roots[namespace] = Node(None, b"", [], self._clock, namespace)
-        return root
+        """A namespace's root. A new one joins the tree with its first reference: who only asks leaves nothing."""
+        return self._roots.get(namespace) or Node(None, b"", [], self._clock, namespace)
 
     def _child(self, node: Node, first_page: bytes) -> Node | None:
         """The child whose first page is exactly ``first_page`` (a whole page)."""
@@ -226,6 +224,8 @@ class RadixTree:
             if walk.references == 0:
                 self.num_referenced += len(walk.pages)
             walk.references += 1
+            if walk.parent is None:
+                self._roots[walk.namespace] = walk
             walk = walk.parent
 
     def release(self, node: Node) -> None:

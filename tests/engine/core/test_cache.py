@@ -99,7 +99,19 @@ def held(tree: RadixTree, *texts: list[int]) -> None:
     for text in texts:
         match = tree.match("", encode_key(text))
         missing = range(len(match.pages), len(text) // PAGE)
+        tree.acquire(match.node)
         tree.extend(match.node, encode_key(text)[len(match.pages) * PAGE * 4 :], [100 + i for i in missing])
+        tree.release(match.node)
+
+
+def test_who_only_asks_leaves_no_namespace_behind():
+    tree = RadixTree(PAGE)
+    node = tree.match("salt", encode_key([1] * 8)).node
+    assert not tree._roots
+    tree.acquire(node)
+    assert tree.match("salt", encode_key([1] * 8)).node is node
+    tree.release(node)
+    assert not tree._roots
 
 
 def test_the_least_recently_used_leaf_goes_first_and_only_as_far_as_needed():
