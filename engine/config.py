@@ -35,7 +35,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         attention: ``auto``, or one of torch, triton and flashinfer.
         cuda_graphs: launch steps as captured graphs, on CUDA.
         overlap: one step in flight while the host works on the last one; None means on for CUDA, off for CPU.
-        threads: CPU threads of the model; None means all cores.
+        threads: CPU threads of the model; None means as many as there are cores that may be used.
         tensor_parallel_size: ranks that the model is divided among, each with a CUDA device or a process on the CPU.
         nnodes, node_rank: machines that the ranks are spread over evenly, and which of them this is. The first serves.
         rendezvous: HOST:PORT of the first machine, where the ranks of several machines meet.

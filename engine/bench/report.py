@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
+from ..cores import usable_cores
 from .table import Table, shown
 
 STDOUT = "-"
@@ -146,7 +146,7 @@ def hardware() -> dict[str, Any]:
     """Of this machine; ``cores`` are those that this process may use."""
     return {
         "cpu": _cpu(),
-        "cores": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
+        "cores": f"{usable_cores()} cores",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.release()}",

@@ -68,7 +68,7 @@ def _gated(gate, up, out_ptr):
 def small_linear(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *, gated: bool = False
 ) -> torch.Tensor:
-    """``x W^T + b`` for x (rows, inputs), rows 1, 2 or 4, and W (outputs, inputs).
+    """``x W^T + b`` for x (rows, inputs), few rows and a power of two, and W (outputs, inputs).
 
     ``gated``: W holds gate and up projections one after the other; returns ``silu(gate) * up``, (rows, outputs / 2).
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ..attention.base import AttentionBackend
 from ..attention.build import build_attention
 from ..attention.paged import PagedAttention
 from ..config import EngineConfig
+from ..cores import usable_cores
 from ..errors import InvalidConfig
 from ..hub import resolve_model
 from ..memory import KVSize, check_weights, free_memory, kv_size
@@ -50,7 +50,7 @@ def load_runner(config: EngineConfig, group: Group, device: torch.device, progre
     model_config = ModelConfig.load(folder)
     dtype = _dtype(config, model_config, device)
     if device.type == "cpu":
-        torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // config.local_ranks))
+        torch.set_num_threads(config.threads or max(1, usable_cores() // config.local_ranks))
     max_model_len = min(config.max_model_len or model_config.max_position, model_config.max_position)
     local = group.shard.local(model_config)
     sharing = config.local_ranks if device.type == "cpu" else 1

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import selectors
 import socket
 import subprocess
@@ -40,6 +39,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from ..cores import usable_cores
 from ..errors import EngineError, InvalidRequest, Overloaded
 from ..hub import resolve_model
 from ..models.config import ModelConfig
@@ -77,7 +77,7 @@ class GrammarService:
     def for_model(cls, model: str) -> GrammarService:
         """The service for a model that :func:`resolve_model` finds. Raises ModelNotFound."""
         folder = resolve_model(model)
-        threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2))
+        threads = max(1, min(_MOST_THREADS, usable_cores() // 2))
         vocab_size = ModelConfig.load(folder).vocab_size
         return cls(CompilerConfig(folder=str(folder), vocab_size=vocab_size, threads=threads))
 

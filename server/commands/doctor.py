@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import psutil
 
+from ...engine.cores import usable_cores
 from ..settings import state_dir
 
 GIB = 2**30
@@ -94,10 +95,9 @@ def _torch() -> Iterator[Finding]:
 
 
 def _cpu() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     flags = _cpu_flags()
     features = " ".join(feature for feature in _CPU_FEATURES if feature in flags) or "no known vector features"
-    return Finding("CPU", "ok", f"{usable} cores; {features}")
+    return Finding("CPU", "ok", f"{usable_cores()} cores; {features}")
 
 
 def _cpu_flags() -> set[str]:
