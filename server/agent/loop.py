@@ -206,7 +206,7 @@ class Loop:
 
     def _grammar(self, step: int, prompt: Sequence[int]) -> Grammar | None:
         plan = self._plan
-        return self._model.grammar(prompt, plan.functions, self._choice(step), plan.text)
+        return self._model.grammar(prompt, plan.functions, self._choice(step), plan.text, plan.budget)
 
     def _choice(self, step: int) -> ToolChoice:
         if self._limits.insist and (step == self._limits.max_steps or self._calls_left < 1) and not self._foreign:

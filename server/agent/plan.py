@@ -46,6 +46,7 @@ class Plan:
         functions: what turns may call.
         first, following, last: how the first turn uses them, those after it, and one that must not call.
         text: what turns that call nothing must be, as a structural-tag format; None for any text.
+        budget: the most tokens of thought in a turn.
         stop: texts that end a turn. include_stop: they are part of it.
         program, priority, cache_salt: see :class:`engine.Request`.
     """
@@ -56,6 +57,7 @@ class Plan:
     following: ToolChoice = _AUTO
     last: ToolChoice = _NONE
     text: JsonObject | None = None
+    budget: int | None = None
     stop: tuple[str, ...] = ()
     include_stop: bool = False
     program: str = field(default_factory=lambda: f"agent-{secrets.token_hex(8)}")

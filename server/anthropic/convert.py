@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from .schemas import CountRequest, MessagesRequest, Tool
 
 # Some clients begin the system prompt with a line that is another one in every request: no prefix would ever match.
 _NONCE = "x-anthropic-billing-header"
+# "Error: ...", "ValueError: ...", "<tool_use_error>...".
+_ERROR = re.compile(r"\W*\w*error\b", re.IGNORECASE)
 
 
 def chat_request(asked: CountRequest) -> ChatRequest:
@@ -87,7 +90,22 @@ def _result(block: JsonObject) -> JsonObject:
     content = block.get("content")
     if isinstance(content, list):
         content = [_as_part(part) for part in content]
+    if block.get("is_error") is True:
+        content = _as_error(content)
     return {"role": "tool", "tool_call_id": str(block.get("tool_use_id", "")), "content": content}
+
+
+def _as_error(content: Any) -> Any:
+    """With a word that it is one, unless it begins with such a word: chat messages have no other place for that."""
+    if isinstance(content, str | None):
+        text = content or ""
+        return text if _ERROR.match(text) else f"Error: {text}"
+    if not isinstance(content, list) or not content or not isinstance(content[0], dict):
+        return content
+    first, *rest = content
+    if isinstance(first.get("text"), str):
+        return [{**first, "text": _as_error(first["text"])}, *rest]
+    return [{"type": "text", "text": "Error:"}, *content]
 
 
 def _as_part(part: Any) -> Any:

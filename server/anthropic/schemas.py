@@ -23,7 +23,7 @@ class Tool(_Lenient):
 class Choice(_Lenient):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
-    disable_parallel_tool_use: bool = False
+    disable_parallel_tool_use: bool | None = None
 
 
 class Thinking(_Lenient):
@@ -61,7 +61,7 @@ class MessagesRequest(CountRequest):
     """The body of ``POST /v1/messages``."""
 
     max_tokens: Annotated[int, Field(ge=1, lt=2**63)]
-    stream: bool = False
+    stream: bool | None = None
     stop_sequences: list[str] | None = None
     temperature: float | None = None
     top_p: float | None = None

@@ -57,7 +57,10 @@ async def chat_completions(request: Request) -> Response:
     if chat.stream:
         options = chat.stream_options or StreamOptions()
         writer = ChunkWriter(
-            answer, generations, include_usage=options.include_usage, running_usage=options.continuous_usage_stats
+            answer,
+            generations,
+            include_usage=bool(options.include_usage),
+            running_usage=bool(options.continuous_usage_stats),
         )
         return EventStream(writer.produce, partial(end_all, generations))
     content = await until_disconnect(request.receive, lambda: collect(answer, generations))

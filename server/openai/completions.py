@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -58,6 +58,8 @@ class TextChoice(TypedDict):
     text: str
     finish_reason: Literal["stop", "length"]
     logprobs: TextLogprobs | None
+    token_ids: NotRequired[list[int]]
+    prompt_token_ids: NotRequired[list[int]]
 
 
 class TextCompletion(TypedDict):
@@ -73,10 +75,11 @@ class TextCompletion(TypedDict):
 
 @dataclass
 class _Choice:
-    """One choice of the answer, ``echo`` being what it begins with."""
+    """One choice of the answer to ``prompt``, ``echo`` being what it begins with."""
 
     index: int
     generation: Generation
+    prompt: list[int]
     echo: str = ""
     text: str = ""
     reason: str = "stop"
@@ -102,12 +105,13 @@ async def completions(request: Request) -> Response:
         "model": name,
     }
     writer = _Writer(
-        head, choices, served.engine.tokenizer, each=asked.n or 1, wants_logprobs=asked.logprobs is not None
-    )
+        head, choices, served.engine.tokenizer, each=asked.n or 1, wants_logprobs=asked.logprobs is not None,
+        token_ids=bool(asked.return_token_ids),
+    )  # fmt: skip
     if asked.stream:
         options = asked.stream_options or StreamOptions()
         abandon = partial(end_all, [choice.generation for choice in choices])
-        return EventStream(partial(writer.stream, include_usage=options.include_usage), abandon)
+        return EventStream(partial(writer.stream, options), abandon)
     content = await until_disconnect(request.receive, writer.whole)
     return Response(content, media_type="application/json")
 
@@ -136,8 +140,9 @@ async def _begin(asked: CompletionRequest, served: ServedModel, owner: str) -> l
     generations = await start_all([start(request) for request in requests])
     each = asked.n or 1
     return [
-        _Choice(index, generation, prompts[index // each][1] if asked.echo else "")
+        _Choice(index, generation, prompt, text if asked.echo else "")
         for index, generation in enumerate(generations)
+        for prompt, text in (prompts[index // each],)
     ]
 
 
@@ -200,10 +205,17 @@ def _prompt(
 
 
 class _Writer:
-    """Writes the answer, whole or as events."""
+    """Writes the answer, whole or as events; with ``token_ids`` those of prompts and texts too, as vLLM does."""
 
     def __init__(
-        self, head: JsonObject, choices: list[_Choice], tokenizer: Tokenizer, *, each: int, wants_logprobs: bool
+        self,
+        head: JsonObject,
+        choices: list[_Choice],
+        tokenizer: Tokenizer,
+        *,
+        each: int,
+        wants_logprobs: bool,
+        token_ids: bool,
     ) -> None:
         self._each = each
         self._head = head
@@ -211,6 +223,7 @@ class _Writer:
         self._generations = [choice.generation for choice in choices]
         self._tokenizer = tokenizer
         self._wants_logprobs = wants_logprobs
+        self._token_ids = token_ids
 
     async def whole(self) -> bytes:
         async def run(index: int, generation: Generation) -> None:
@@ -222,29 +235,41 @@ class _Writer:
             {
                 "index": choice.index, "text": choice.echo + choice.text, "finish_reason": choice.reason,
                 "logprobs": choice.logprobs if self._wants_logprobs else None,
+                **self._ids(choice.generation.token_ids, choice.prompt),
             }
             for choice in self._choices
         ]  # fmt: skip
         return msgspec.json.encode({**self._head, "choices": listed, "usage": self._usage()})
 
-    async def stream(self, write: Write, *, include_usage: bool) -> None:
+    async def stream(self, options: StreamOptions, write: Write) -> None:
+        running = options.continuous_usage_stats
+
+        def chunk(
+            choice: _Choice, text: str, logprobs: JsonObject | None, reason: str | None, ids: JsonObject
+        ) -> bytes:
+            shown = {"index": choice.index, "text": text, "finish_reason": reason, **ids}
+            shown["logprobs"] = logprobs if self._wants_logprobs else None
+            usage = {"usage": self._usage()} if running else {}
+            return event(msgspec.json.encode({**self._head, "choices": [shown], **usage}))
+
         async def run(index: int, generation: Generation) -> None:
             choice = self._choices[index]
-            if choice.echo:
-                await write(self._chunk(choice, choice.echo))
+            if choice.echo or self._token_ids:
+                await write(chunk(choice, choice.echo, None, None, self._ids([], choice.prompt)))
             async for piece in generation:
                 seen = len(choice.logprobs["tokens"])
                 text = self._take(choice, piece)
                 new = {name: values[seen:] for name, values in choice.logprobs.items()}
-                if text or piece.finish_reason or new["tokens"]:
-                    await write(self._chunk(choice, text, new, piece.finish_reason))
+                ids = self._ids(piece.token_ids)
+                if text or piece.finish_reason or new["tokens"] or ids:
+                    await write(chunk(choice, text, new, piece.finish_reason, ids))
 
         try:
             await every(self._generations, run)
         except Exception as error:
             await write(event(msgspec.json.encode(from_exception(error).body())))
         else:
-            if include_usage:
+            if options.include_usage:
                 await write(event(msgspec.json.encode({**self._head, "choices": [], "usage": self._usage()})))
         await write(DONE)
 
@@ -266,12 +291,11 @@ class _Writer:
             offset += len(spelled)
         return text
 
-    def _chunk(
-        self, choice: _Choice, text: str, logprobs: JsonObject | None = None, reason: str | None = None
-    ) -> bytes:
-        shown = {"index": choice.index, "text": text, "finish_reason": reason}
-        shown["logprobs"] = logprobs if self._wants_logprobs else None
-        return event(msgspec.json.encode({**self._head, "choices": [shown]}))
+    def _ids(self, output: Sequence[int], prompt: Sequence[int] | None = None) -> JsonObject:
+        """The fields of a choice that hold its token ids, where they are wanted."""
+        if not self._token_ids:
+            return {}
+        return {"token_ids": output, **({} if prompt is None else {"prompt_token_ids": prompt})}
 
     def _spelled(self, token: int) -> str:
         return self._tokenizer.token_bytes(token).decode("utf-8", "replace")

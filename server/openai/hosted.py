@@ -46,6 +46,7 @@ from ..json_values import JsonObject
 from . import wire
 from .errors import ApiError, from_engine, from_exception
 from .hosted_task import HostedTask, begin
+from .prepare import open_ended
 from .schemas import ChatRequest
 
 
@@ -56,9 +57,9 @@ async def answer(request: Request, chat: ChatRequest, name: str) -> Response:
     task = await until_disconnect(
         request.receive, lambda: begin(chat, state.served, state.hands, state.external, caller)
     )
-    report = _Report(name, task)
+    report = _Report(name, task, thoughts=chat.include_reasoning is not False)
     if chat.stream:
-        include_usage = chat.stream_options is not None and chat.stream_options.include_usage
+        include_usage = chat.stream_options is not None and bool(chat.stream_options.include_usage)
         return EventStream(lambda write: _stream(report, write, include_usage=include_usage), task.aclose)
     content = await until_disconnect(request.receive, lambda: _whole(report))
     return Response(content, media_type="application/json")
@@ -69,14 +70,25 @@ def _check(chat: ChatRequest) -> None:
         raise ApiError("With hosted_tools there is one choice: leave n out.", code="unsupported_value", param="n")
     if chat.logprobs:
         raise ApiError("logprobs do not go with hosted_tools.", code="unsupported_value", param="logprobs")
+    if chat.return_token_ids:
+        message = "return_token_ids does not go with hosted_tools."
+        raise ApiError(message, code="unsupported_value", param="return_token_ids")
+    if open_ended(chat):
+        raise ApiError(
+            "With hosted_tools the assistant begins a turn of its own: leave continue_final_message and "
+            "add_generation_prompt out.",
+            code="unsupported_value",
+            param="continue_final_message" if chat.continue_final_message else "add_generation_prompt",
+        )
 
 
 @dataclass
 class _Report:
-    """What has come of a task so far, in chat completions' terms."""
+    """What has come of a task so far, in chat completions' terms; with ``thoughts`` what the model thought too."""
 
     name: str
     task: HostedTask
+    thoughts: bool = True
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(16)}")
     created: int = field(default_factory=lambda: int(time.time()))
     content: str = ""
@@ -94,7 +106,7 @@ class _Report:
         match happened:
             case StepStarted():
                 self._separate = bool(self.content)
-            case Reasoning():
+            case Reasoning() if self.thoughts:
                 self.reasoning += happened.text
                 return {"reasoning": happened.text, "reasoning_content": happened.text}
             case Text():

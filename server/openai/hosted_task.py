@@ -231,8 +231,9 @@ def _plan(chat: ChatRequest, prepared: Prepared) -> Plan:
     program = {"program": chat.program} if chat.program else {}
     return Plan(
         prepared.sampling, prepared.tools.functions, choice, replace(choice, mode="auto", name=None),
-        replace(choice, mode="none", name=None), prepared.text, prepared.stop,
-        bool(chat.include_stop_str_in_output), priority=chat.priority or 0, cache_salt=prepared.cache_salt, **program,
+        replace(choice, mode="none", name=None), prepared.text, chat.thinking_token_budget,
+        prepared.stop, bool(chat.include_stop_str_in_output),
+        priority=chat.priority or 0, cache_salt=prepared.cache_salt, **program,
     )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ async def prepare(chat: ChatRequest, served: ServedModel, owner: str, *, stored:
     sampling.check(info.vocab_size)
     return Prepared(
         conversation, prompt, sampling, tools, wanted, stop_strings(chat), served.cache_salt(owner, chat.cache_salt),
-        not _open_ended(chat),
+        not open_ended(chat),
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ async def _rendered(
             model, tools.rendered, transcript=served.transcript, owner=owner, stored=stored, variables=given
         )
         try:
-            if not _open_ended(chat):
+            if not open_ended(chat):
                 return conversation, await conversation.prompt(messages)
             return conversation, await _continued(chat, model, messages, tools, given)
         except TemplateError:
@@ -126,7 +126,7 @@ async def _rendered(
     raise AssertionError("unreachable")
 
 
-def _open_ended(chat: ChatRequest) -> bool:
+def open_ended(chat: ChatRequest) -> bool:
     """The prompt does not end where the template has the assistant begin."""
     return bool(chat.continue_final_message) or chat.add_generation_prompt is False
 

@@ -71,8 +71,8 @@ class AllowedChoice(_Lenient):
 
 
 class StreamOptions(_Lenient):
-    include_usage: bool = False
-    continuous_usage_stats: bool = False
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
 
 
 class JsonSchemaFormat(_Lenient):

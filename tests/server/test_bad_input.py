@@ -246,6 +246,7 @@ def test_a_model_may_write_half_a_character(http, scripted, path, definition):
         {"stop": []},
         {"max_tokens": None, "temperature": None, "stream": None, "logit_bias": None},
         {"model": None},
+        {"stream": True, "stream_options": {"include_usage": None, "continuous_usage_stats": None}},
     ],
 )
 def test_empty_and_unknown_fields_are_no_errors(http, scripted, extra):

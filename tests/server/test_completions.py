@@ -67,6 +67,25 @@ def test_logprobs_are_in_the_old_shape(lenient_client):
     assert streamed == list("hello")
 
 
+def test_token_ids_are_returned_on_request(lenient_client, scripted):
+    wanted: Any = {"n": 2, "extra_body": {"return_token_ids": True}}
+    whole = ask(lenient_client, **wanted).model_dump()["choices"]
+    prompt, made = scripted.engine.requests[-1].prompt, [*scripted.engine.tokenizer.encode("hello"), 258]
+    assert [(choice["prompt_token_ids"], choice["token_ids"]) for choice in whole] == [(prompt, made)] * 2
+    chunks = [chunk.model_dump()["choices"][0] for chunk in ask(lenient_client, stream=True, **wanted)]
+    for index in (0, 1):
+        first, *rest = [chunk for chunk in chunks if chunk["index"] == index]
+        assert first["prompt_token_ids"] == prompt
+        assert sum([chunk["token_ids"] for chunk in rest], first["token_ids"]) == made
+
+
+def test_usage_so_far_is_in_every_chunk_on_request(lenient_client):
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    counts = [chunk.usage.completion_tokens for chunk in ask(lenient_client, stream=True, stream_options=options)]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1] == 6
+
+
 def test_stop_strings_and_grammars_hold(scripted, client):
     assert ask(client, stop=["l"]).choices[0].text == "he"
     ask(client, extra_body={"guided_regex": "[a-z]+"})

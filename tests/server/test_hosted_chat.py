@@ -57,6 +57,15 @@ def test_a_session_goes_on_where_it_was(scripted, client):
     assert second.choices[0].message.steps[0]["output"] == "6"
 
 
+@pytest.mark.parametrize("field", ["continue_final_message", "return_token_ids", "add_generation_prompt"])
+def test_what_does_not_go_with_hosted_tools_is_refused_by_name(scripted, client, field):
+    said = ({"role": "user", "content": "hi"}, {"role": "assistant", "content": "he"})
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, *said, extra={field: field != "add_generation_prompt"})
+    assert caught.value.param == field
+    assert scripted.engine.requests == []
+
+
 def test_an_unknown_session_is_refused(client):
     with pytest.raises(openai.NotFoundError, match="no such session") as problem:
         ask(client, "go", extra={"session_id": "guessed"})

@@ -147,6 +147,30 @@ def test_counts_tokens_as_they_will_be(scripted, client):
     assert counted.input_tokens == len(scripted.engine.requests[-1].prompt)
 
 
+def test_null_is_as_if_it_were_not_there(scripted):
+    choice = {"type": "auto", "disable_parallel_tool_use": None}
+    asked = {"model": "m", "max_tokens": 9, "messages": HI, "stream": None, "tools": TOOLS, "tool_choice": choice}
+    assert httpx.post(f"{scripted.url}/v1/messages", json=asked).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        ("no such file", "Error: no such file"),
+        (None, "Error: "),
+        ([{"type": "text", "text": "no"}, {"type": "text", "text": "file"}], "Error: no\nfile"),
+        ([{"type": "image", "source": {}}], "Error:\n[image"),
+        ("ValueError: no", "\nValueError: no"),
+        ("<tool_use_error>no</tool_use_error>", "\n<tool_use_error>no"),
+    ],
+)
+def test_the_model_reads_that_a_result_is_an_error(scripted, client, content, read):
+    call = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": content, "is_error": True}
+    ask(client, messages=[*HI, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}])
+    assert read in scripted.engine.prompt_text()
+
+
 def test_stop_sequences_are_named(client):
     answer = ask(client, stop_sequences=["l"])
     assert (answer.content[0].text, answer.stop_reason, answer.stop_sequence) == ("he", "stop_sequence", "l")

@@ -1,5 +1,6 @@
 """Items that refer to others, thoughts, compacted conversations, and log-probabilities; through OpenAI's client."""
 
+import json
 from typing import Any
 
 import openai
@@ -57,6 +58,24 @@ def test_thoughts_are_items_of_their_own(thinker):
     assert thought == "I should greet."
     assert events[-1].response.usage.output_tokens_details.reasoning_tokens > 0
     assert reasoning.encrypted_content is None
+
+
+def test_a_budget_bounds_the_thoughts_of_every_turn(thinker):
+    engine, client = thinker
+    client.responses.create(model="m", input="hi", extra_body={"thinking_token_budget": 20})
+    tag = json.loads(engine.requests[-1].sampling.grammar.source)["format"]
+    assert tag["elements"][0]["content"]["elements"][1]["content"]["max_tokens"] == 20
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_thoughts_may_be_left_out_with_hosted_tools_too(thinker, stream):
+    _, client = thinker
+    said: Any = [{"role": "user", "content": "hi"}]
+    extra = {"hosted_tools": ["python"], "include_reasoning": False}
+    answer: Any = client.chat.completions.create(model="m", messages=said, extra_body=extra, stream=stream)
+    shown = " ".join(chunk.model_dump_json() for chunk in answer) if stream else answer.model_dump_json()
+    assert "reasoning_content" not in shown
+    assert "greet" not in shown
 
 
 @pytest.mark.parametrize("readable", [True, False])
