@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 
 import pytest
 from agenthost.tools.code.artifacts import small
+from agenthost.tools.sandbox.answer import Answer, message_of
 
 from .conftest import end_of
 
@@ -87,6 +89,34 @@ async def test_a_flooded_control_channel_ends_the_sandbox(interpreter):
         f"{FIND_CONTROL}s = socket.socket(fileno=os.dup(fd))\nwhile True: s.sendall(b'x' * 65536)", 10
     )
     assert (outcome.status, outcome.state_lost) == ("died", True)
+
+
+async def test_lines_without_end_end_the_sandbox(interpreter):
+    outcome = await interpreter.execute(
+        f"{FIND_CONTROL}s = socket.socket(fileno=os.dup(fd))\nwhile True: s.sendall(b'\\n' * 65536)", 10
+    )
+    assert (outcome.status, outcome.state_lost) == ("died", True)
+
+
+@pytest.mark.parametrize("flood", [b'{"id": "x", "more": [%s0]}' % (b"{}," * 300_000), b"[%s0]" % (b"{}," * 300_000)])
+def test_nothing_large_is_made_of_a_message(flood):
+    figures = b'{"id": "x", "figures": [%s""]}' % (b'"a",' * 300_000)
+    tracemalloc.start()
+    try:
+        message_of(flood)
+        message = message_of(figures)
+        assert message
+        assert Answer.of(message).figures == ()
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(figures)
+    finally:
+        tracemalloc.stop()
+
+
+async def test_what_is_no_text_comes_as_escapes(interpreter):
+    outcome = await interpreter.execute("class A: __repr__ = lambda self: chr(0xd800)\nA()", 10)
+    assert outcome.value == "\\ud800"
+    outcome = await interpreter.execute("raise ValueError(chr(0xdcff))", 10)
+    assert outcome.traceback.endswith("ValueError: \\udcff")
 
 
 async def test_a_closed_control_channel_ends_the_sandbox(interpreter):

@@ -266,4 +266,4 @@ async def test_a_tool_that_changed_while_its_server_restarted_is_not_called():
     ],
 )
 def test_others_words_are_one_line_without_secrets(text, shown):
-    assert plain(text) == shown
+    assert plain(text, 1000) == shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
 
 import mcp.types as types
 import pytest
@@ -13,6 +14,7 @@ from agenthost.tools.remote import RemoteConfigError, ServerConfig, read_config
 from agenthost.tools.remote.definition import BadDefinition, definition, visible
 from agenthost.tools.remote.names import Aliases
 from agenthost.tools.remote.result import tool_result
+from agenthost.tools.remote.server import plain
 
 
 def read(tmp_path, content, environment=None):
@@ -183,7 +185,19 @@ def test_a_schema_that_refers_to_itself_is_checked():
     ],
 )
 def test_hidden_characters_are_dropped(text, seen):
-    assert visible(text) == seen
+    assert visible(text, 100) == seen
+
+
+def test_of_long_texts_only_the_beginning_is_looked_at(monkeypatch):
+    looked = []
+    category = unicodedata.category
+    monkeypatch.setattr(unicodedata, "category", lambda c: looked.append(c) or category(c))
+    given = types.CallToolResult(content=[types.TextContent(text="a" * 1_000_000)])
+    assert "900000 characters left out" in tool_result("x", given).text
+    hidden = types.CallToolResult(content=[types.TextContent(text="\u200b" * 1_000_000)])
+    assert "900000 characters left out" in tool_result("x", hidden).text
+    assert plain("a" * 1_000_000, 1000) == "a" * 1000
+    assert len(looked) < 500_000
 
 
 def test_every_kind_of_content_reads_as_text():

@@ -62,7 +62,7 @@ def definition(tool: types.Tool) -> Definition:
     hints = tool.annotations or types.ToolAnnotations()
     return Definition(
         name=tool.name,
-        description=visible(tool.description or tool.title or tool.name)[:_LONGEST_DESCRIPTION],
+        description=visible(tool.description or tool.title or tool.name, _LONGEST_DESCRIPTION),
         parameters={"type": "object", "properties": {}, **_bounded(schema, _DEEPEST_SCHEMA)},
         # Only what makes us more careful is believed.
         hints=Annotations(read_only=False, destructive=True, open_world=hints.open_world_hint is not False),
@@ -70,10 +70,14 @@ def definition(tool: types.Tool) -> Definition:
     )
 
 
-def visible(text: str) -> str:
-    """``text`` without what people do not see: terminal escapes, control characters, zero-width and tag characters."""
-    text = _ESCAPES.sub("", text)
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs"))
+def visible(text: str, longest: int) -> str:
+    """``text`` without what people do not see: terminal escapes, control characters, zero-width and tag characters.
+
+    Of a text longer than twice ``longest`` only that much is looked at, since it takes time.
+    """
+    text = _ESCAPES.sub("", text[: 2 * longest])
+    seen = (c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs"))
+    return "".join(seen)[:longest]
 
 
 def _bounded(schema: JsonObject, depth: int) -> JsonObject:
@@ -95,4 +99,4 @@ def _inner(value: Any, depth: int) -> Any:
         return _bounded(value, depth)
     if isinstance(value, list):
         return [_inner(item, depth) for item in value]
-    return visible(value) if isinstance(value, str) else value
+    return visible(value, _LARGEST_SCHEMA) if isinstance(value, str) else value

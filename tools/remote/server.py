@@ -38,6 +38,7 @@ _PING_TIMEOUT = 5.0
 _PAUSES = (0.0, 0.5, 2.0, 8.0, 30.0)  # seconds before each try to connect again, the last one for ever
 _STEADY = 60.0  # seconds after which a connection counts as good
 _MOST_TOOLS = 512
+_LOOKED_AT = 20_000  # characters of others' words, of which far fewer are told: no URL is cut where it is shown
 _LAST_WORDS = 2000  # bytes of what a command wrote to stderr
 _URL = re.compile(r"https?://(?:[^\s/?#@]*@)?([^\s/?#'\"]*)\S*", re.IGNORECASE)
 
@@ -117,7 +118,7 @@ class RemoteServer:
                 await self._check(client)
             if error.error.code == types.CONNECTION_CLOSED:  # the whole connection, or only this answer's
                 raise ToolError(f"the external server {self.config.label} ended during the call. Try again.") from error
-            message = plain(error.error.message)[:1000]
+            message = plain(error.error.message, 1000)
             raise ToolError(f"the external server {self.config.label} refused: {message}") from error
         except Exception as error:  # a server may answer anything; its words do not belong in a log
             log.warning("a call of %.100r at %s failed: %s", name, self.config.label, type(error).__name__)
@@ -274,17 +275,17 @@ class RemoteServer:
         elif isinstance(error, EgressError):
             reason = str(error).rstrip(".")
         else:
-            reason = f"it could not be reached ({type(error).__name__}: {plain(str(error))[:300]})"
+            reason = f"it could not be reached ({type(error).__name__}: {plain(str(error), 300)})"
         words = self._errors.decode("utf-8", "replace").strip().splitlines()
-        return f"{reason}; its last words: {plain(words[-1])[:300]}" if words else reason
+        return f"{reason}; its last words: {plain(words[-1], 300)}" if words else reason
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int) -> str:
     """Somebody else's words for logs, terminals and clients: in one line, only what can be seen, only hosts of URLs.
 
-    The rest of a URL can hold secrets.
+    The rest of a URL can hold secrets. Only the beginning of a long text is looked at.
     """
-    return _URL.sub(r"\1", " ".join(visible(text).split()))
+    return _URL.sub(r"\1", " ".join(visible(text, _LOOKED_AT).split()))[:longest]
 
 
 async def _unchecked(name: str, result: types.CallToolResult) -> None:

@@ -1,4 +1,4 @@
-"""What a program inside answers, made harmless: JSON of any shape comes in, typed and bounded values go out."""
+"""What a program inside answers, made harmless: any bytes come in, typed and bounded values go out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import binascii
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from .output import visible
 
@@ -25,6 +26,31 @@ class Figure:
     height: int
 
 
+class Message(msgspec.Struct):
+    """A line of the program's as it comes. What else is in it is skipped, so that nothing large is made of it.
+
+    Args:
+        id: the caller's nonce, if it is an answer.
+        figures: a JSON list of base64 texts.
+    """
+
+    id: str
+    value: str | None = None
+    traceback: str | None = None
+    figures: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+_MESSAGE, _TEXTS = msgspec.json.Decoder(Message), msgspec.json.Decoder(list[str])
+
+
+def message_of(line: bytes | bytearray) -> Message | None:
+    """None for what no program of ours would say."""
+    try:
+        return _MESSAGE.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 @dataclass(frozen=True)
 class Answer:
     """How an execution ended.
@@ -40,26 +66,20 @@ class Answer:
     figures: tuple[Figure, ...] = ()
 
     @classmethod
-    def of(cls, message: dict[str, Any]) -> Answer:
-        return cls(
-            value=_text(message.get("value")),
-            traceback=_text(message.get("traceback")),
-            figures=tuple(_figures(message.get("figures"))),
-        )
+    def of(cls, message: Message) -> Answer:
+        value, traceback = (part and visible(part[:_PART_LIMIT]) for part in (message.value, message.traceback))
+        return cls(value, traceback, tuple(_figures(bytes(message.figures))))
 
 
-def _text(part: object) -> str | None:
-    """Text fit to be shown: of bounded length and without lone surrogates."""
-    if not isinstance(part, str):
-        return None
-    return visible(part[:_PART_LIMIT].encode("utf-8", "backslashreplace").decode())
-
-
-def _figures(parts: object) -> Iterator[Figure]:
-    if not isinstance(parts, list):
+def _figures(given: bytes) -> Iterator[Figure]:
+    if given.count(b'"') > 2 * FIGURES:  # of which the program keeps to, and no list is made
         return
-    for part in parts[:FIGURES]:
-        if not isinstance(part, str) or len(part) > 2 * FIGURE_BYTES:
+    try:
+        parts = _TEXTS.decode(given)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return
+    for part in parts:
+        if len(part) > 2 * FIGURE_BYTES:
             continue
         try:
             png = base64.b64decode(part, validate=True)

@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import SandboxUnavailable
 from ..files.beneath import Root
 from ..files.directory import Directory
-from .answer import Answer
+from .answer import Answer, message_of
 from .backend import Execution, Sandbox, Stats
 from .processes import Processes
 from .spec import MIB, NETWORK_ENVIRONMENT, PROXY, SandboxSpec
@@ -28,6 +28,7 @@ START_TIMEOUT = 20.0  # seconds; a loaded machine starts a sandbox in well under
 _CHUNK = 1 << 16
 _WHOLE = 16 * MIB  # of each stream, kept for a file in the workspace
 _MESSAGES_LIMIT = 24 * MIB  # of control traffic in one execution: all figures that it may draw fit in
+_LINE = _CHUNK  # what a line counts as at least: there are few, and each takes time
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _CREDENTIALS_SPACE = socket.CMSG_SPACE(_CREDENTIALS.size)
 _DESCRIPTOR = struct.Struct("=i")
@@ -200,7 +201,7 @@ class LocalSandbox(Sandbox):
             return
         except OSError:
             data, ancillary = b"", []
-        self._messages += len(data)
+        self._messages += len(data) + data.count(b"\n") * _LINE
         if not data or self._messages > _MESSAGES_LIMIT:
             self._loop.remove_reader(self._processes.control)
             self.kill()
@@ -223,11 +224,7 @@ class LocalSandbox(Sandbox):
         return socket.CMSG_SPACE(_DESCRIPTOR.size) if self._listens and not self.program_pid else 0
 
     def _on_message(self, line: bytearray) -> None:
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(message, dict) or self._execution.answer.done():
-            return
-        if message.get("id") == self._execution.nonce:
-            self._execution.answer.set_result(Answer.of(message))
+        execution = self._execution
+        message = None if execution.answer.done() else message_of(line)
+        if message and message.id == execution.nonce:
+            execution.answer.set_result(Answer.of(message))

@@ -316,6 +316,17 @@ async def test_brave_and_tavily_are_asked_as_they_document(site, monkeypatch):
     await tavily.close()
 
 
+async def test_long_titles_are_cut_before_they_are_read(site):
+    from agenthost.tools.browser.search.web import Tavily
+
+    answering(site, "/search", {"results": [{**FOUND, "title": "<b>A</b> " + "<" * 1_000_000}]})
+    tavily = Tavily("secret", url=site.url)
+    (hit,) = await tavily.search("cheap lamp", 1)
+    assert hit.title.startswith("A <<<")
+    assert len(hit.title) < 2000
+    await tavily.close()
+
+
 @pytest.mark.parametrize(
     "answer", [(500, {}, b""), (200, {}, b"<html>"), (200, {}, b"{}"), (200, {}, b"[1]"), (302, {"Location": "/"}, b"")]
 )

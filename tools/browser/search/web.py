@@ -23,7 +23,8 @@ from .base import Hit, SearchBackend
 
 _SECONDS = 15.0
 _LARGEST_ANSWER = 4 << 20
-_TAGS = re.compile(r"<[^>]*>")
+_LONGEST = 2000  # characters of a title or a snippet
+_TAGS = re.compile(r"<[^<>]*>")  # a "<" ends the search for the end of another, which would take the square of the time
 
 
 class WebSearch(SearchBackend):
@@ -136,4 +137,4 @@ def _hit(item: Mapping[str, Any]) -> Hit | None:
 
 def _plain(text: object) -> str:
     """Services mark what matched by tags."""
-    return " ".join(html.unescape(_TAGS.sub("", str(text))).split())
+    return " ".join(html.unescape(_TAGS.sub("", str(text)[:_LONGEST])).split())

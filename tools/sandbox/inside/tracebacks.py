@@ -12,7 +12,8 @@ _CHAIN = 3
 
 
 def shorten(text: str) -> str:
-    """Cut in the middle what is longer than the cap, and say so."""
+    """Cut in the middle what is longer than the cap, and say so; lone surrogates, which are no text, become escapes."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) <= _CAP:
         return text
     half = _CAP // 2
