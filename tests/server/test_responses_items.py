@@ -110,6 +110,25 @@ def test_a_conversation_is_compacted_to_a_summary_and_what_users_said(scripted, 
     assert "Hi Ada." not in scripted.engine.prompt_text()
 
 
+def test_half_a_summary_and_none_are_failures(scripted, lenient_client):
+    for said, message in (("x" * 4000, "cut off after"), ("", "no summary")):
+        scripted.says(said)
+        with pytest.raises(openai.InternalServerError, match=message):
+            lenient_client.responses.compact(model="m", input="I am Ada.")
+    scripted.engine.requests.clear()
+    with pytest.raises(openai.BadRequestError, match="maximum context length") as caught:
+        lenient_client.responses.compact(model="m", input="x" * 3550)  # fits, with little room
+    assert caught.value.code == "context_length_exceeded"
+    assert scripted.engine.requests == []
+
+
+def test_a_summary_is_written_without_thoughts(thinker):
+    engine, client = thinker
+    assert client.responses.compact(model="m", input="I am Ada.").output[-1].type == "compaction"
+    tag = json.loads(engine.requests[-1].sampling.grammar.source)["format"]
+    assert tag["elements"][0]["content"]["elements"][1]["content"]["max_tokens"] == 0
+
+
 def test_log_probabilities_of_what_was_said(scripted, client):
     scripted.says("Let me see. " + call("python", code="1"), "Hé!")
     tool: Any = {"type": "code_interpreter", "container": {"type": "auto"}}
