@@ -31,7 +31,7 @@ class LeadingGroup(RankGroup):
         threading.Thread(target=self._watch, daemon=True).start()
 
     def lead(self, step: Step) -> None:
-        message = pack(step)
+        message = pack(step, self._ranks.config.page_size)
         for follower in self._followers:
             follower.send_bytes(message)
 

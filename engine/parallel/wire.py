@@ -1,4 +1,7 @@
-"""Steps on their way from rank 0 to the other ranks: bytes, read without running anything that they say."""
+"""Steps on their way from rank 0 to the other ranks: bytes, read without running anything that they say.
+
+Of the page table only the pages that rows hold are sent: as wide as the deepest row, it is mostly empty.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,12 @@ class _Array(NamedTuple):
 
 
 class _Step(msgspec.Struct, array_like=True):
+    """``held``: how many of ``pages`` belong to each row, in order."""
+
     slots: _Array
     depths: _Array
     counts: _Array
+    held: _Array
     pages: _Array
     ids: _Array
     sampling: _Array
@@ -42,14 +48,25 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Step).decode
 
 
-def pack(step: Step) -> bytes:
+def pack(step: Step, page_size: int) -> bytes:
     layout = step.layout
-    arrays = (step.slots, layout.depths, layout.counts, layout.pages, step.ids, step.sampling, step.produced)
+    held = -(-(layout.depths + layout.counts) // page_size)
+    pages = layout.pages[_places(held)]
+    arrays = (step.slots, layout.depths, layout.counts, held, pages, step.ids, step.sampling, step.produced)
     return _encode(_Step(*map(_Array.of, arrays), copies=step.copies))
 
 
 def unpack(message: bytes) -> Step:
-    """The step; its arrays are read-only. Raises msgspec.DecodeError for what is none."""
+    """The step; all arrays but its page table are read-only. Raises msgspec.DecodeError for what is none."""
     step = _decode(message)
-    layout = StepLayout(step.depths.array(), step.counts.array(), step.pages.array())
+    held = step.held.array()
+    pages = np.zeros((len(held), held.max()), np.int32)
+    pages[_places(held)] = step.pages.array()
+    layout = StepLayout(step.depths.array(), step.counts.array(), pages)
     return Step(step.slots.array(), layout, step.ids.array(), step.sampling.array(), step.produced.array(), step.copies)
+
+
+def _places(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and columns of the table at which the pages stand."""
+    rows = np.repeat(np.arange(len(held)), held)
+    return rows, np.arange(len(rows)) - (np.cumsum(held) - held)[rows]

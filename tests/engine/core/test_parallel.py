@@ -227,7 +227,7 @@ def test_a_rank_reads_its_part_only(reference, monkeypatch):
 def test_steps_arrive_as_they_were_sent():
     layout = StepLayout(np.array([4, 0]), np.array([1, 3]), np.array([[1, 2], [3, 0]], np.int32))
     step = Step(np.array([5, 6]), layout, np.array([-1, 7, 8, 9]), np.array([0]), np.array([2]), [Copy(1, 4)])
-    message = pack(step)
+    message = pack(step, 4)
     arrived = unpack(message)
     for ours, theirs in ((step, arrived), (step.layout, arrived.layout)):
         for name, value in vars(ours).items():
@@ -236,3 +236,14 @@ def test_steps_arrive_as_they_were_sent():
     assert arrived.copies == [Copy(1, 4)]
     with pytest.raises(msgspec.DecodeError):
         unpack(message[:-3])
+
+
+def test_one_deep_row_does_not_widen_what_is_sent_of_the_others():
+    rows, width = 256, 8192
+    table = np.arange(rows * width, dtype=np.int32).reshape(rows, width)
+    depths, counts, slots = np.full(rows, 600), np.ones(rows, np.int64), np.arange(rows)
+    depths[7] = 16 * width - 1
+    message = pack(Step(slots, StepLayout(depths, counts, table), slots, slots, slots), 16)
+    assert len(message) < 200_000
+    held = np.arange(width) < -(-(depths + counts) // 16)[:, None]
+    np.testing.assert_array_equal(unpack(message).layout.pages, np.where(held, table, 0))
