@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -129,6 +129,7 @@ class Loop:
                 self._conversation.pending = following
                 await emit(HandedOver(handed))
                 return
+        self._conversation.pending = following
         raise _GivenUp("max_steps", f"The task is not done after {self._limits.max_steps} steps.")
 
     async def _turn(self, step: int, following: list[JsonObject], emit: Emit) -> _Turn:
@@ -209,9 +210,12 @@ class Loop:
         return self._model.grammar(prompt, plan.functions, self._choice(step), plan.text, plan.budget)
 
     def _choice(self, step: int) -> ToolChoice:
-        if self._limits.insist and (step == self._limits.max_steps or self._calls_left < 1) and not self._foreign:
-            return self._plan.last
-        return self._plan.first if step == 1 else self._plan.following
+        choice = self._plan.first if step == 1 else self._plan.following
+        if not self._limits.insist or (step < self._limits.max_steps and self._calls_left > 0):
+            return choice
+        offered = choice.offered(self._plan.functions)
+        theirs = tuple(tool.name for tool in offered if tool.name in self._foreign)
+        return replace(choice, allowed=theirs) if theirs else self._plan.last
 
     async def _results(self, calls: list[Call], emit: Emit) -> list[JsonObject]:
         if len(calls) > self._calls_left and not self._limits.insist:

@@ -24,8 +24,8 @@ class Limits:
         max_tokens: tokens of all turns together.
         max_output: characters of one tool result that the model gets to read; None follows from its context length.
         tool_timeout: seconds of one call, where the tool's own timeout is longer.
-        insist: at the last step, and when the calls are used up, the model is held to answer without calls. Otherwise
-            the task then ends as failed.
+        insist: at the last step, and when the calls are used up, the model is held to answer without calls of our
+            tools. Otherwise the task then ends as failed.
     """
 
     max_steps: int = 24

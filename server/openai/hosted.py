@@ -135,7 +135,7 @@ class _Report:
                 return {"tool_calls": [{"index": index, **call} for index, call in enumerate(self.tool_calls())]}
             case Answer():
                 self.finish_reason = happened.finish_reason
-            case Failed("length"):
+            case Failed("length" | "max_steps"):
                 self.finish_reason = "length"
             case Failed():
                 raise failure(happened)

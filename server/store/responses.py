@@ -15,6 +15,7 @@ from .database import Store
 from .schema import output_items, turns
 from .schema import responses as table
 
+UNFINISHED = ("queued", "in_progress")  # statuses of what is worked on
 _LONGEST_CHAIN = 10_000
 _MOST_VARIABLES = 1000  # in one query; databases limit them
 
@@ -116,7 +117,7 @@ class Responses:
         """Those that this server worked on when it stopped have failed with ``error``. Returns how many."""
 
         def work(connection: sa.Connection) -> int:
-            running = sa.and_(table.c.status.in_(("queued", "in_progress")), table.c.server == self.server)
+            running = sa.and_(table.c.status.in_(UNFINISHED), table.c.server == self.server)
             rows = connection.execute(sa.select(table.c.id, table.c.body).where(running)).all()
             for row in rows:
                 body = {**json.loads(row.body), "status": "failed", "error": error}

@@ -14,9 +14,11 @@ def python(code):
     return call("python", code=code)
 
 
-def ask(client, *messages, tools=("python",), stream=False, extra=None, **more) -> Any:
+def ask(client, *messages, tools=("python",), stream=False, extra=None, own=(), **more) -> Any:
     said = [{"role": "user", "content": message} if isinstance(message, str) else message for message in messages]
     extension = {"hosted_tools": list(tools), **(extra or {})}
+    if own:
+        more["tools"] = list(own)
     return client.chat.completions.create(model="m", messages=said, extra_body=extension, stream=stream, **more)
 
 
@@ -142,6 +144,26 @@ def test_the_calls_are_limited_and_then_the_model_must_answer(scripted, client):
     assert "no more tool calls" in scripted.engine.prompt_text()
     assert "excludes" not in first.sampling.grammar.source
     assert "excludes" in second.sampling.grammar.source
+
+
+def test_when_the_calls_are_used_up_the_clients_own_tools_are_left(scripted, client):
+    scripted.says(python("1"), call("weather"))
+    answer = ask(client, "go", extra={"max_tool_calls": 1}, own=[WEATHER])
+    assert answer.choices[0].finish_reason == "tool_calls"
+    first, second = (request.sampling.grammar.source for request in scripted.engine.requests)
+    assert "python" in first
+    assert "python" not in second
+    assert "weather" in second
+
+
+def test_a_task_that_never_ends_is_cut_off(scripted, client):
+    scripted.says(call("list_directory", path="."))
+    answer = ask(client, "go", tools=["files"], own=[WEATHER])
+    assert answer.choices[0].finish_reason == "length"
+    response = client.responses.create(
+        model="m", input="go", tools=[{"type": "code_interpreter", "container": {"type": "auto"}}]
+    )
+    assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
 
 
 def test_a_forced_call_is_forced_once(scripted, client):

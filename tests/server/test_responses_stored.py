@@ -83,6 +83,8 @@ def test_background_work_is_cancelled(scripted, client):
     for event in events:
         if event.type == "response.output_text.delta":
             break
+    with pytest.raises(openai.BadRequestError, match="is still queued"):
+        client.responses.create(model="m", input="on", previous_response_id=response.id)
     cancelled = client.responses.cancel(response.id)
     assert cancelled.status == "cancelled"
     assert list(events)[-1].response.status == "cancelled"

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import replace
+from typing import Any
 
 import openai
 import pytest
@@ -263,3 +264,20 @@ def test_work_in_the_background_ends_with_the_server(restarting):
     _, serving = restarting([])
     with serving as url, connect(url) as client:
         assert client.responses.retrieve(response_id).status == "cancelled"
+
+
+def test_the_stream_of_what_was_interrupted_ends(restarting, tmp_path):
+    async def interrupt(store):
+        responses = Responses(store)
+        stored = await responses.get(response_id, "local")
+        assert stored is not None
+        await responses.put(replace(stored, body={**stored.body, "status": "failed"}, events=None))
+
+    _, serving = restarting(["hello"])
+    with serving as url, connect(url) as client:
+        response_id = client.responses.create(model="m", input="go", background=True).id
+        list(client.responses.retrieve(response_id, stream=True))
+        run_with(interrupt, f"sqlite:///{tmp_path}/state/agenthost.db")
+        last: Any
+        [last] = client.responses.retrieve(response_id, stream=True, starting_after=3)
+        assert (last.type, last.sequence_number, last.response.id) == ("response.failed", 4, response_id)

@@ -123,6 +123,11 @@ def new_body(request: ResponseRequest, response_id: str, model: str, *, defaults
     }  # fmt: skip
 
 
+def terminal(status: str) -> str:
+    """The event that ends a stream. OpenAI has none for what was cancelled; the status in it says so."""
+    return "response.incomplete" if status == "cancelled" else f"response.{status}"
+
+
 def new_usage() -> ResponseUsage:
     return {
         "input_tokens": 0, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens": 0,

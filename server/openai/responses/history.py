@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ...json_values import JsonObject
 from ...state import State
+from ...store.responses import UNFINISHED
 from ..errors import ApiError, not_found
 from .items import public
 from .schemas import InputRequest
@@ -37,6 +38,12 @@ async def read_history(request: InputRequest, state: State, owner: str) -> Histo
             raise ApiError(
                 f"Previous response with id '{request.previous_response_id[:100]}' not found.",
                 code="previous_response_not_found",
+                param="previous_response_id",
+            )
+        if chain[-1].body["status"] in UNFINISHED:
+            raise ApiError(
+                f"Previous response with id '{chain[-1].id}' is still {chain[-1].body['status']}. Wait for its end.",
+                code="invalid_value",
                 param="previous_response_id",
             )
         return History([item for link in chain for item in (*link.input, *link.output)], own)

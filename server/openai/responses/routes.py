@@ -15,9 +15,10 @@ from ...http.caller import caller_of
 from ...http.disconnect import until_disconnect
 from ...http.events import DONE, EventStream, Write
 from ...json_values import JsonObject
+from ...store.responses import UNFINISHED
 from ..errors import ApiError, not_found
 from ..pages import Deleted, Page, page
-from .body import ResponseBody
+from .body import ResponseBody, terminal
 from .compaction import Compaction
 from .items import Item, public
 from .output import OUTPUTS
@@ -124,13 +125,18 @@ async def _resume(service: ResponseService, response_id: str, owner: str, after:
     stored = await service.find(response_id, owner)
     if stored is None:
         raise not_found("response", response_id)
-    if stored.events is None:
+    if not stored.body["background"]:
         raise ApiError("Only responses created with background=true can be streamed again.", code="invalid_value")
-    events = [json.loads(line) for line in stored.events.splitlines()]
+    if stored.body["status"] in UNFINISHED:
+        raise ApiError("Nobody works on this response here. Retrieve it without stream.", code="invalid_value")
+    if stored.events is not None:
+        events = [json.loads(line) for line in stored.events.splitlines()][max(0, after + 1) :]
+    else:  # it was interrupted, and what it had said by then is lost
+        events = [{"type": terminal(stored.body["status"]), "sequence_number": after + 1, "response": stored.body}]
 
     async def again(write: Write) -> None:
         sink = _writing(write)
-        for event in events[max(0, after + 1) :]:
+        for event in events:
             await sink(event)
         await write(DONE)
 

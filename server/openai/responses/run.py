@@ -14,11 +14,11 @@ from ...agent.events import Answer, Event, Failed, StepFinished
 from ...agent.running import running
 from ...json_values import JsonObject
 from ...store.containers import StoredContainer
-from ...store.responses import StoredResponse
+from ...store.responses import UNFINISHED, StoredResponse
 from ..errors import ApiError, from_exception
 from ..hosted import failure
 from ..hosted_task import HostedTask
-from .body import count, new_usage
+from .body import count, new_usage, terminal
 from .calls import CallItems
 from .output import Output, Sink
 from .tools import Face
@@ -149,7 +149,7 @@ class Run:
         match event:
             case StepFinished():
                 count(self.body["usage"], event.usage)
-            case Answer(_, "length") | Failed("length"):
+            case Answer(_, "length") | Failed("length" | "max_steps"):
                 self.body["status"] = "incomplete"
                 self.body["incomplete_details"] = {"reason": "max_output_tokens"}
             case Failed():
@@ -164,14 +164,12 @@ class Run:
         body = self.body
         with anyio.move_on_after(_LAST_WORDS):  # a client that has stopped reading must not hold the end up
             await self.output.end()
-        if body["status"] in ("queued", "in_progress"):
+        if body["status"] in UNFINISHED:
             body["status"] = "completed" if finished else "cancelled"
-        # OpenAI has no event for what was cancelled; its status says so.
-        terminal = "response.incomplete" if body["status"] == "cancelled" else f"response.{body['status']}"
         body["output"] = [self.output.shown(item) for item in self.output.items]
         if body["status"] == "completed":
             body["completed_at"] = int(time.time())
-        last = self.output.numbered({"type": terminal, "response": dict(body)})
+        last = self.output.numbered({"type": terminal(body["status"]), "response": dict(body)})
         # First stored, then told: a client that has read the last event finds the response.
         if self.keep is not None:
             try:
