@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
+import anyio
 import pytest
-from agenthost.tools import ToolError
+from agenthost.tools import ToolContext, ToolError
 from agenthost.tools.files.glob import Glob
+from agenthost.tools.files.result import in_thread, in_turn
 
 pytestmark = pytest.mark.anyio
 
@@ -264,3 +269,43 @@ async def test_code_and_files_share_one_tree_both_ways(call):
     assert (
         await call("python", code="import shutil; print(open('e/d/h').read()); shutil.rmtree('e'); os.listdir()")
     ).text == "changed\n[]"
+
+
+class Stuck:
+    """Work that takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go = threading.Event()
+
+    def __call__(self, root) -> None:
+        self.begun += 1
+        self.go.wait(20)
+
+    async def until(self, begun: int) -> None:
+        with anyio.fail_after(10):
+            while self.begun < begun:
+                await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("how", [in_thread, in_turn])
+async def test_slow_calls_of_a_session_keep_nobody_else_waiting(sessions, how):
+    mine, other = [ToolContext(await sessions.create()) for _ in range(2)]
+    at_once = 2 if how is in_thread else 1
+    stuck = Stuck()
+    calls = [asyncio.create_task(how(mine, stuck)) for _ in range(50)]
+    try:
+        await stuck.until(at_once)
+        for call in calls[:at_once]:  # whoever has given up still has a thread
+            call.cancel()
+        with anyio.fail_after(10):
+            await how(other, lambda root: None)
+            await asyncio.to_thread(int)
+            if how is in_turn:
+                await in_thread(mine, lambda root: None)
+        assert stuck.begun == at_once
+    finally:
+        stuck.go.set()
+        done = await asyncio.gather(*calls, return_exceptions=True)
+    assert done[at_once:] == [None] * (50 - at_once)
+    assert stuck.begun == 50

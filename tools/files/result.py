@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from ..spec import ToolContext, ToolResult
 from .beneath import Root
+from .threads import Work
 from .versions import Versions
 
 P = ParamSpec("P")
@@ -21,21 +22,19 @@ async def in_thread(
 
     Cancellation does not wait for it: every piece of work is bounded in what it reads, writes and walks.
     """
-    context.session.touch()
-    return await asyncio.to_thread(work, context.session.files, *args, **kwargs)
+    return await _work(context).run(partial(work, context.session.files, *args, **kwargs))
 
 
 async def in_turn(
     context: ToolContext, work: Callable[Concatenate[Root, P], T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """As :func:`in_thread`, for work that writes: one after the other, so that no edit is lost to another."""
-    turn = versions(context).turn
+    return await _work(context).run(partial(work, context.session.files, *args, **kwargs), alone=True)
 
-    def wait_and_work(root: Root, *args: P.args, **kwargs: P.kwargs) -> T:
-        with turn:
-            return work(root, *args, **kwargs)
 
-    return await in_thread(context, wait_and_work, *args, **kwargs)
+def _work(context: ToolContext) -> Work:
+    context.session.touch()
+    return context.session.keep(Work, Work)
 
 
 def versions(context: ToolContext) -> Versions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 
 from ..errors import ToolError
 
@@ -22,10 +21,9 @@ def version(status: os.stat_result) -> str:
 
 
 class Versions:
-    """A resource of a session. ``turn`` is held from what a writer reads to what it writes."""
+    """A resource of a session."""
 
     def __init__(self) -> None:
-        self.turn = threading.Lock()
         self._seen: dict[str, str] = {}
 
     async def close(self) -> None:
