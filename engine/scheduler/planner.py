@@ -47,13 +47,20 @@ class Plan:
 
 
 class Planner:
-    """Owns every sequence between acceptance and its end, and the cache."""
+    """Owns every sequence between acceptance and its end, and the cache.
+
+    Attributes:
+        waiting: in the policy's order.
+        running: in order of admission; finished ones stay until they drain.
+        suspects: because of whom a step may have failed, and up to how many computed tokens they run alone.
+    """
 
     def __init__(self, cache: KVCache, budget: Budget, policy: Policy, slots: int, max_tokens: int) -> None:
         self.cache = cache
         self.counters = Counters()
-        self.waiting: list[Sequence] = []  # in the policy's order
-        self.running: list[Sequence] = []  # in order of admission; finished ones stay until they drain
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self.suspects: dict[Sequence, int] = {}
         self._budget = budget
         self._policy = policy
         self._slots = list(range(slots - 1, -1, -1))
@@ -98,11 +105,12 @@ class Planner:
         retracted = self._retract_until_decodes_fit()
         chunks: list[Row] = []
         running = [s for s in self.running if s.phase is Phase.RUNNING]
-        suspects = [s for s in running if s.suspect][:1]
+        suspects = [s for s in running if s in self.suspects][:1]
         if suspects:
             running = suspects
         elif not retracted:
-            suspects = self._admit(plan, chunks, self._budget.idle, [s for s in self.waiting if s.suspect][:1])
+            waiting = sorted((s for s in self.suspects if s.phase is Phase.WAITING), key=self._policy)
+            suspects = self._admit(plan, chunks, self._budget.idle, waiting[:1])
             running = [] if suspects else running
         decodes = [s for s in running if s.decoding]
         decodes.sort(key=attrgetter("computed"), reverse=True)  # those that read most start first

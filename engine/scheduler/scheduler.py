@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import time
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ class Scheduler:
         self._debug = debug
         self._arrivals = itertools.count()
         self._alive: dict[str, Sequence] = {}  # every sequence that may still produce
+        self._deadlines: dict[Sequence, float] = {}  # of those that have one
         self._compiling: list[Sequence] = []
         self._pending: tuple[Launched, list[Sequence], Plan] | None = None
         self._events: list[Event] = []
@@ -111,6 +113,8 @@ class Scheduler:
             self._events.append(Failed(request.id, InvalidRequest("the request holds a value that cannot be used.")))
             return
         self._alive[request.id] = sequence
+        if request.deadline is not None:
+            self._deadlines[sequence] = request.deadline
         if self._grammars is not None and request.sampling.grammar is not None:
             sequence.phase = Phase.COMPILING
             self._compiling.append(sequence)
@@ -155,8 +159,8 @@ class Scheduler:
 
     def _expire(self) -> None:
         now = time.time()
-        for sequence in list(self._alive.values()):
-            if sequence.request.deadline is not None and sequence.request.deadline < now:
+        for sequence, deadline in list(self._deadlines.items()):
+            if deadline < now:
                 self._fail(sequence, DeadlineExceeded("the request's deadline passed before it ended."))
 
     # -- the step -------------------------------------------------------------------------------------------------
@@ -240,8 +244,8 @@ class Scheduler:
                 self._take(sequence, collected.tokens[index], collected.logprobs.get(index))
         for sequence, _ in plan.rows:
             sequence.in_flight -= 1
-            if sequence.suspect and sequence.computed >= sequence.alone_until:
-                sequence.alone_until = 0
+            if sequence.computed >= self.planner.suspects.get(sequence, math.inf):
+                del self.planner.suspects[sequence]
             if sequence.phase is Phase.FINISHED and sequence.in_flight == 0:
                 self.planner.release(sequence)
 
@@ -272,6 +276,8 @@ class Scheduler:
 
     def _end(self, sequence: Sequence) -> None:
         del self._alive[sequence.request.id]
+        self._deadlines.pop(sequence, None)
+        self.planner.suspects.pop(sequence, None)
         phase, sequence.phase = sequence.phase, Phase.FINISHED
         if sequence.grammar is not None:
             sequence.grammar.close()
@@ -303,5 +309,6 @@ class Scheduler:
                 self._fail(sequence, EngineError(f"the engine failed on this request ({type(error).__name__})."))
             else:
                 self.planner.retract(sequence, keep=False)
-                sequence.alone_until = max(sequence.alone_until, past.get(sequence, 0))
+                if sequence in past:
+                    self.planner.suspects[sequence] = max(self.planner.suspects.get(sequence, 0), past[sequence])
         self.planner.cache.clear()

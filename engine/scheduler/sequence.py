@@ -31,11 +31,10 @@ class Sequence:
         in_flight: launched steps that name this sequence and are not collected.
         limit: most output tokens.
         ends: ids that end the output.
-        alone_until: a step failed; up to this many computed tokens the sequence runs alone. 0: no suspicion.
     """
 
     __slots__ = (
-        "_key", "admitted", "alone_until", "arrival", "cached_tokens", "computed", "ends", "grammar", "in_flight",
+        "_key", "admitted", "arrival", "cached_tokens", "computed", "ends", "grammar", "in_flight",
         "lease", "limit", "phase", "prompt_length", "request", "sampled", "seed", "slot", "target", "tokens",
     )  # fmt: skip
 
@@ -57,7 +56,6 @@ class Sequence:
         self.sampled = 0
         self.in_flight = 0
         self.cached_tokens = 0
-        self.alone_until = 0
         self.admitted = False  # once, with its usage noted
 
     @property
@@ -73,11 +71,6 @@ class Sequence:
     def pages(self) -> list[int]:
         """What it holds of the cache."""
         return self.lease.pages if self.lease is not None else []
-
-    @property
-    def suspect(self) -> bool:
-        """Whether a step that failed may have failed because of this sequence."""
-        return self.alone_until > 0
 
     @property
     def produced(self) -> int:

@@ -231,6 +231,24 @@ def test_a_deadline_ends_a_running_request(serving):
     assert isinstance(server.finished["late"], DeadlineExceeded)
 
 
+def test_a_step_walks_neither_all_that_wait_nor_all_that_live(serving):
+    class Queue(list):
+        def __iter__(self):
+            raise AssertionError("all that wait were walked")
+
+    class Requests(dict):
+        def values(self):
+            raise AssertionError("all that live were walked")
+
+    server = serving()
+    server.scheduler.planner.waiting = Queue()
+    server.scheduler._alive = Requests()
+    for number in range(80):
+        server.submit(str(number), prompt(number, 4), max_tokens=2)
+    server.run()
+    assert len(server.finished) == 80
+
+
 def test_too_many_waiting_requests_are_refused(serving):
     server = serving(max_waiting=3, slots=1)
     for number in range(6):
