@@ -21,8 +21,9 @@ from ...tools import Registry
 from ..external.external import External
 from ..external.offered import attended
 from ..hands import Hands, for_model
+from ..http.caller import Caller, caller_of
 from ..served import ServedModel
-from .oauth import TOKEN, TokenGate, Tokens, user
+from .oauth import TokenGate, Tokens
 from .sdk import load_sdk
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ class McpEndpoint:
             answer = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status_code=503)
             await answer(scope, receive, send)
             return
-        token = scope["state"].get(TOKEN)
-        if token is not None:  # only now: the SDK must not be imported from two threads at once
-            scope["user"] = user(*token)
+        scope["user"] = _user(caller_of(scope))
         await manager.handle_request(scope, receive, send)
 
     async def _run(self, serving: asyncio.Future[StreamableHTTPSessionManager]) -> None:
@@ -131,3 +130,12 @@ class McpEndpoint:
         from .http import manager
 
         return manager(create_fixture_server(), self._max_body, MemoryEventStore())
+
+
+def _user(caller: Caller) -> object:
+    """Whom the SDK binds connections to: the id of somebody else's connection is unknown to others."""
+    # Only when it has been loaded: the SDK must not be imported from two threads at once.
+    from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+    from mcp.server.auth.provider import AccessToken
+
+    return AuthenticatedUser(AccessToken(token="", client_id=caller.name, scopes=[]))

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-TOKEN = "oauth_token"  # in a request's state: what `user` takes
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _LEEWAY = 30  # seconds that clocks may differ
@@ -170,13 +169,11 @@ class TokenGate:
         except BadToken as reason:
             log.info("a token was refused: %s", reason)
             return self._refusal(401, "invalid_token", "the token is not valid here")
-        scopes = _scopes(claims)
-        if not set(self._tokens.scopes) <= scopes:
+        if not set(self._tokens.scopes) <= _scopes(claims):
             return self._refusal(403, "insufficient_scope", "the token lacks a scope")
         client = str(claims.get("client_id") or claims.get("azp") or "")
         principal = "\0".join((self._tokens.issuer, str(claims["sub"]), client))
         set_caller(scope, Caller(f"oauth-{hashlib.sha256(principal.encode()).hexdigest()[:32]}"))
-        scope["state"][TOKEN] = (client, scopes, claims)
         return None
 
     def _refusal(self, status: int, error: str | None, description: str) -> JSONResponse:
@@ -191,17 +188,6 @@ class TokenGate:
 def _scopes(claims: JsonObject) -> set[str]:
     given = claims.get("scope", claims.get("scp", ()))
     return set(given.split() if isinstance(given, str) else map(str, given))
-
-
-def user(client: str, scopes: set[str], claims: JsonObject) -> object:
-    """Whom the SDK binds connections to: the id of somebody else's connection is unknown to others."""
-    from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-    from mcp.server.auth.provider import AccessToken
-
-    said = {"iss": claims["iss"]}
-    return AuthenticatedUser(
-        AccessToken(token="", client_id=client, scopes=sorted(scopes), subject=str(claims["sub"]), claims=said)
-    )
 
 
 def _metadata_urls(issuer: str) -> list[str]:

@@ -108,6 +108,19 @@ def test_what_belongs_to_one_key_is_unknown_to_another(keyed):
         assert ada.files.retrieve(file.id).id == file.id
 
 
+def test_an_mcp_connection_is_its_callers(keyed):
+    url, _ = keyed
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+
+    def ask(key: str, method: str, params: dict, **headers: str) -> httpx.Response:
+        headers |= {"x-api-key": key, "accept": "application/json, text/event-stream"}
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return httpx.post(f"{url}/mcp", json=body, headers=headers)
+
+    connection = {"mcp-session-id": ask("ada-key", "initialize", hello).headers["mcp-session-id"]}
+    assert [ask(key, "ping", {}, **connection).status_code for key in ("ada-key", "bob-key")] == [200, 404]
+
+
 def test_keys_share_no_prefixes_where_the_operator_wants_that(keyed):
     url, engine = keyed
     engine.play = lambda request: "hello"
