@@ -145,7 +145,7 @@ class ChatModel:
                 return text_grammar(text)
             body = text
         elif budget is not None and place != "after":
-            body = {"type": "any_text"}
+            body = {"type": "any_text", "excludes": list(reasoning.marks(self.reasoning))}  # thoughts are no answer
         else:
             return None
         if self.reasoning is not None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ...engine import SamplingParams
-from ...engine.errors import InvalidRequest
+from ...engine.errors import ContextOverflow, InvalidRequest
 from ..chat.context import overflow
 from ..chat.conversation import Conversation
 from ..chat.messages import MessageError, normalise
@@ -19,9 +19,12 @@ from ..served import ServedModel
 from .errors import ApiError
 from .sampling import sampling_params, stop_strings
 from .schemas import ChatRequest
+from .shorten import shortened
 from .tools import Tools, definitions, read_tools
 from .variables import effort_variables, template_variables
 from .wanted import wanted_text
+
+_ROOM = 4  # the part of the context that a shortened conversation leaves
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,7 @@ async def prepare(chat: ChatRequest, served: ServedModel, owner: str, *, stored:
     model, info = served.now()
     tools = await _tools(chat, model)
     wanted = await asyncio.to_thread(wanted_text, chat)
-    conversation, prompt = await _prompt(chat, served, tools, owner, stored=stored)
-    if len(prompt) >= info.max_model_len:
-        raise overflow(len(prompt), info.max_model_len)
+    conversation, prompt = await _fitting(chat, served, tools, owner, stored=stored)
     grammar = model.grammar(prompt, tools.functions, tools.choice, wanted, chat.thinking_token_budget)
     sampling = sampling_params(chat, model.defaults, room=info.max_model_len - len(prompt), grammar=grammar)
     sampling.check(info.vocab_size)
@@ -91,6 +92,29 @@ async def count_tokens(chat: ChatRequest, served: ServedModel, owner: str, *, st
 async def _tools(chat: ChatRequest, model: ChatModel) -> Tools:
     # Checking new schemas takes long enough to be felt by other streams.
     return await asyncio.to_thread(read_tools, chat, model) if definitions(chat) else read_tools(chat, model)
+
+
+async def _fitting(
+    chat: ChatRequest, served: ServedModel, tools: Tools, owner: str, *, stored: bool
+) -> tuple[Conversation, list[int]]:
+    """The same as :func:`_prompt`, with a token of room at least; shortened where it must be and may be."""
+    _, info = served.now()
+
+    async def within(messages: list[JsonObject], room: int) -> tuple[Conversation, list[int]]:
+        part = chat.model_copy(update={"messages": messages})
+        conversation, prompt = await _prompt(part, served, tools, owner, stored=stored)
+        if len(prompt) + room > info.max_model_len:
+            raise overflow(len(prompt), info.max_model_len)
+        return conversation, prompt
+
+    try:
+        return await within(chat.messages, 1)
+    except ContextOverflow:
+        if chat.truncation != "auto":
+            raise
+    # If it is shortened, then so that there is room for an answer, and for some more turns with the same prefix.
+    room = info.max_model_len // _ROOM
+    return await shortened(chat.messages, lambda messages, least: within(messages, 1 if least else room))
 
 
 async def _prompt(

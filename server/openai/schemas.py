@@ -170,6 +170,9 @@ class ChatRequest(GenerationRequest):
     hosted_tools: list[str] | None = None
     max_tool_calls: Annotated[int, Field(ge=0)] | None = None
 
+    # Of responses, see shorten.py.
+    truncation: Literal["auto", "disabled"] | None = None
+
 
 class CompletionRequest(GenerationRequest):
     """The body of ``POST /v1/completions``."""

@@ -310,6 +310,7 @@ def test_a_budget_bounds_the_thoughts(thinker):
     thinker.ask(extra_body={"thinking_token_budget": 20})
     tag = json.loads(thinker.engine.requests[-1].sampling.grammar.source)["format"]
     assert tag["elements"][0]["content"]["elements"][1]["content"]["max_tokens"] == 20
+    assert "<think>" in tag["elements"][1]["excludes"]  # or thoughts without a bound would be the answer
 
 
 def test_old_thoughts_go_back_to_the_template(thinker):

@@ -99,3 +99,44 @@ def test_the_thoughts_and_words_of_a_turn_are_put_together():
     words = [{"role": "assistant", "content": text} for text in ("So ", "it is.")]
     [turn] = read_items([thoughts[0], words[0], thoughts[1], words[1]]).messages
     assert turn == {"role": "assistant", "content": "So it is.", "reasoning_content": "I think."}
+
+
+def say(role, text, **more):
+    return {"role": role, "content": text, **more}
+
+
+def test_truncation_leaves_out_the_oldest_turns(http, scripted):
+    turns = [say(role, f"{number} " + role * 50) for number in range(20) for role in ("user", "assistant")]
+    asked = {"instructions": "Be brief.", "input": [*turns, say("user", "And now?")], "truncation": "auto"}
+    answered = http.post("/v1/responses", json=asked)
+    assert (answered.status_code, answered.json()["truncation"]) == (200, "auto")
+    prompt = scripted.engine.prompt_text()
+    assert len(scripted.engine.requests[-1].prompt) < 3000
+    assert "Be brief." in prompt
+    assert prompt.endswith("19 " + "assistant" * 50 + prompt[prompt.rindex("<|im_end|>\n<|im_start|>user") :])
+    first = min(number for number in range(20) if f"user\n{number} user" in prompt)
+    assert 10 < first < 19
+    assert f"assistant\n{first - 1} " not in prompt
+    assert http.post("/v1/responses", json={**asked, "truncation": "disabled"}).status_code == 400
+    assert http.post("/v1/responses", json={**asked, "truncation": "some"}).json()["error"]["param"] == "truncation"
+    too_long = {**asked, "input": "x" * 5000}
+    assert http.post("/v1/responses", json=too_long).json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_truncation_parts_no_call_from_its_result_and_keeps_what_was_asked(http, scripted):
+    steps = [
+        {**about, "call_id": f"call_{number}"}
+        for number in range(20)
+        for about in (
+            {"type": "function_call", "name": "f", "arguments": json.dumps({"n": number})},
+            {"type": "function_call_output", "output": f"result {number} " + "x" * 400},
+        )
+    ]
+    asked = [say("user", "first"), say("assistant", "yes"), say("user", "Do the task."), *steps]
+    assert http.post("/v1/responses", json={"input": asked, "truncation": "auto"}).status_code == 200
+    prompt = scripted.engine.prompt_text()
+    assert "Do the task." in prompt
+    assert "first" not in prompt
+    kept = [number for number in range(20) if f'{{"n": {number}}}' in prompt]
+    assert kept == [number for number in range(20) if f"result {number} " in prompt] == list(range(kept[0], 20))
+    assert 0 < kept[0] < 19

@@ -287,6 +287,7 @@ class ResponseService:
             "parallel_tool_calls": request.parallel_tool_calls,
             "reasoning_effort": request.reasoning.effort if request.reasoning else None,
             "response_format": _format(request),
+            "truncation": request.truncation,
         }
         if isinstance(request, ResponseRequest):
             fields |= {
