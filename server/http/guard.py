@@ -1,8 +1,9 @@
 """Refuses requests that a web page smuggles in, that lack the key, or that are too large, before any route sees them.
 
-The server runs code for those who may call it, so a browser must not be made to call it on a page's behalf: the Host
-must be one of ours (DNS rebinding), the Origin too (cross-site requests), and every body must say that it is JSON,
-which pages cannot send across sites without asking first; only where files are uploaded it may be a form.
+The server runs code for those who may call it, so a browser must not be made to call it on a page's behalf: where no
+key is sent the Host must be one of ours (DNS rebinding), the Origin always (cross-site requests), and every body must
+say that it is JSON, which pages cannot send across sites without asking first; only where files are uploaded it may be
+a form.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Guard:
     """ASGI middleware.
 
     Args:
-        hosts: names that the Host header may hold; ``*`` admits any.
+        hosts: names that the Host header of requests without a key may hold; ``*`` admits any.
         origins: origins (``https://app.example``) of web pages that may call, besides those served from here; ``*``
             admits any.
         keys: one of which ``Authorization: Bearer`` or ``x-api-key`` must hold; without any, none is asked for.
@@ -87,7 +88,9 @@ class Guard:
 
     def _problem(self, scope: Scope, headers: Headers, key: Key | None) -> ApiError | None:
         host = headers.get("host", "")
-        if "*" not in self._hosts and _hostname(host) not in self._hosts:
+        # A page that a name leads here has no key, and what is open to probes, which call addresses, tells it nothing.
+        named = key is None and scope["path"] not in self._open_paths
+        if named and "*" not in self._hosts and _hostname(host) not in self._hosts:
             return ApiError(
                 f"Host {host!r} is not served here. Allow it with --allowed-hosts.", status=403, code="host_not_allowed"
             )

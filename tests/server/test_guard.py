@@ -32,7 +32,7 @@ def codes(response):
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1"])
 def test_a_rebound_name_is_refused_on_every_route(scripted, host):
-    for path in ("/health", "/v1/models", "/nothing"):
+    for path in ("/metrics", "/v1/models", "/nothing"):
         response = httpx.get(scripted.url + path, headers={"Host": host})
         assert response.status_code in (400, 403)
         if response.status_code == 403:
@@ -151,5 +151,12 @@ def test_a_stream_that_fails_after_its_beginning_is_cut(locked, monkeypatch):
 
 
 def test_a_listed_host_is_ours(locked):
-    assert httpx.get(locked + "/health", headers={"Host": "box.example"}).status_code == 200
-    assert httpx.get(locked + "/health", headers={"Host": "localhost"}).status_code == 200
+    for host in ("box.example", "localhost"):
+        assert codes(httpx.get(locked + "/v1/models", headers={"Host": host})) == (401, "invalid_api_key")
+
+
+def test_probes_and_who_has_the_key_may_call_by_any_name(locked):
+    by_address = {"Host": "10.2.3.4:8000"}
+    assert httpx.get(locked + "/ready", headers=by_address).status_code == 200
+    assert httpx.get(locked + "/metrics", headers={**by_address, "x-api-key": "secret"}).status_code == 200
+    assert codes(httpx.get(locked + "/metrics", headers={**by_address, "x-api-key": "no"})) == (403, "host_not_allowed")
