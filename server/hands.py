@@ -148,7 +148,10 @@ class Hands:
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRY_INTERVAL)
-            await self.sessions.expire()
+            try:
+                await self.sessions.expire()
+            except Exception:
+                log.exception("looking for sessions whose time is over failed")
 
 
 def _allow_many_files() -> None:

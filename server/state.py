@@ -42,7 +42,8 @@ class State:
     Args:
         folder: where files and, without ``url``, the database are kept; None for a temporary place.
         url: a database's URL.
-        retention_days: responses and token ids go after so many days; 0 keeps them.
+        retention_days: responses and token ids go after so many days, and expired containers so long after their end; 0
+            keeps them.
         transcript: remembers turns; it gets a store to look in.
     """
 
@@ -105,6 +106,7 @@ class State:
             before = time.time() - self._retention
             await self.responses.expire(before)
             await self.turns.expire(before)
+            await self.containers.expire(before)
 
     async def _end_interrupted(self) -> None:
         """What this server worked on when it was last stopped has failed.

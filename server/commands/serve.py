@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from ...engine import EngineError
 from ...engine.garbage import freeze_loaded
@@ -23,6 +24,8 @@ from ..served import ServedModel
 from ..settings import ConfigError
 
 log = logging.getLogger("agenthost")
+
+_KEEP_ALIVE = 75  # seconds; proxies close idle connections after 60, and must do so first
 
 
 def main(flags: Mapping[str, Any]) -> int:
@@ -49,11 +52,7 @@ def main(flags: Mapping[str, Any]) -> int:
 
 async def _serve(config: ServerConfig) -> int:
     app = create_app(config)
-    options = uvicorn.Config(
-        app, host=config.host, port=config.port, log_config=None, access_log=config.log_level == "debug",
-        server_header=False, timeout_graceful_shutdown=config.drain_seconds,
-    )  # fmt: skip
-    server = uvicorn.Server(options)
+    server = uvicorn.Server(listening(app, config))
     served: ServedModel = app.state.served
     watching = asyncio.create_task(_announce(served, server, config))
     # uvicorn raises the signal again once it has stopped in good order, and that is no failure.
@@ -63,6 +62,14 @@ async def _serve(config: ServerConfig) -> int:
     if not server.started:
         return 1
     return 1 if served.failure is not None else 0
+
+
+def listening(app: FastAPI, config: ServerConfig) -> uvicorn.Config:
+    """How ``app`` is served. uvicorn's own choice where httptools is installed has no limit of headers."""
+    return uvicorn.Config(
+        app, host=config.host, port=config.port, http="h11", timeout_keep_alive=_KEEP_ALIVE, log_config=None,
+        access_log=config.log_level == "debug", server_header=False, timeout_graceful_shutdown=config.drain_seconds,
+    )  # fmt: skip
 
 
 async def _announce(served: ServedModel, server: uvicorn.Server, config: ServerConfig) -> None:

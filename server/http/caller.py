@@ -16,8 +16,9 @@ class Caller:
     Args:
         name: equal for all requests of the same caller, and for nobody else's.
         limits: what the caller may have.
-        anonymous: nothing was asked of the caller, so that others go by the same name. What belongs to such callers is
-            found only by those who know its random id, and never listed.
+        anonymous: nothing was asked of the caller: the server has no keys, and all who reach it go by one name and own
+            the same files, containers and responses. MCP clients do not know of each other, so no session that one of
+            them made is listed for others; its random id opens it.
         operator: may do what is felt by all callers.
     """
 

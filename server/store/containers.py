@@ -59,6 +59,11 @@ class Containers:
         delete = table.delete().where(table.c.id == container_id)
         await self._store.run(lambda connection: connection.execute(delete))
 
+    async def expire(self, before: float) -> int:
+        """Forget those that expired before then. Returns how many."""
+        expired = table.delete().where(table.c.last_active + 60 * table.c.minutes < before)
+        return await self._store.run(lambda connection: connection.execute(expired).rowcount)
+
 
 def _container(row: sa.Row[Any]) -> StoredContainer:
     return StoredContainer(row.id, row.owner, row.name, row.session, row.minutes, row.created, row.last_active)

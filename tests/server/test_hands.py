@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,3 +43,20 @@ async def test_all_file_tools_are_for_models_with_room_for_them(model, context, 
         files = select(["files"], offer, model).tools
         assert "read_text_file" in files
         assert ("apply_patch" in files) is all_of_them
+
+
+@pytest.mark.anyio
+async def test_one_failure_does_not_end_the_look_for_sessions_whose_time_is_over(monkeypatch):
+    looked: list[None] = []
+    again = asyncio.Event()
+
+    async def expire():
+        looked.append(None)
+        if len(looked) == 1:
+            raise OSError("close failed")
+        again.set()
+
+    monkeypatch.setattr("agenthost.server.hands._EXPIRY_INTERVAL", 0)
+    async with Hands() as hands:
+        monkeypatch.setattr(hands.sessions, "expire", expire)
+        await asyncio.wait_for(again.wait(), 10)

@@ -12,8 +12,12 @@ from collections.abc import Iterator
 import httpx
 import httpx2
 import pytest
+from agenthost.server.commands.serve import listening
+from agenthost.server.config import ServerConfig
 from agenthost.server.observe import logs
+from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .calls import call
 
@@ -26,7 +30,7 @@ def test_metrics_count_under_our_names_and_the_peers(scripted):
     before = values()
     scripted.says(call("python", code="1"), "done")
     body = {"messages": [{"role": "user", "content": "go"}], "hosted_tools": ["python"]}
-    httpx.post(f"{scripted.url}/v1/chat/completions", json=body)
+    httpx.post(f"{scripted.url}/v1/chat/completions", json=body, timeout=60)  # the first call waits for a sandbox
     after = values()
     asked = sum(len(request.prompt) for request in scripted.engine.requests)
 
@@ -143,12 +147,23 @@ def test_a_stream_goes_on_to_its_end_when_the_server_is_told_to_stop(process):
         "messages": [{"role": "user", "content": "go"}], "stream": True, "max_tokens": 60, "ignore_eos": True,
         "temperature": 1,
     }  # fmt: skip
-    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as stream:
+    with (
+        httpx.Client() as idle,  # its connection stays open, and holds nothing up
+        httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as stream,
+    ):
         lines = stream.iter_lines()
         first = next(lines)
+        assert idle.get(f"{url}/health").status_code == 200
         server.send_signal(signal.SIGTERM)
         rest = [line for line in lines if line]
+        assert server.wait(30) == 0
     assert first.startswith("data: ")
     assert rest[-1] == "data: [DONE]"
     assert json.loads(rest[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
-    assert server.wait(60) == 0
+
+
+def test_connections_outlive_those_of_proxies_and_headers_are_limited():
+    options = listening(FastAPI(), ServerConfig())
+    options.load()
+    assert options.http_protocol_class is H11Protocol
+    assert options.timeout_keep_alive > 60

@@ -20,6 +20,7 @@ from agenthost.server.chat.transcript import Hidden, Turn, ids_of
 from agenthost.server.config import ServerConfig
 from agenthost.server.store import Store, StoreError
 from agenthost.server.store import schema as store_schema
+from agenthost.server.store.containers import Containers, StoredContainer
 from agenthost.server.store.conversations import Conversations
 from agenthost.server.store.files import Files, StoredFile
 from agenthost.server.store.responses import Responses, StoredResponse
@@ -138,6 +139,17 @@ def test_conversations_and_files_are_kept(with_store, tmp_path):
         assert [file.id for file in await files.list("ada")] == ["f"]
         assert await files.expire() == 1
         assert sorted(path.name for path in tmp_path.iterdir()) == ["f"]
+
+    with_store(work)
+
+
+def test_containers_are_forgotten_when_they_have_been_over_for_long(with_store):
+    async def work(store):
+        containers, now = Containers(store), time.time()
+        for name, minutes, last in (("old", 10, now - 4000), ("over", 10, now - 2000), ("lives", 1000, now - 4000)):
+            await containers.add(StoredContainer(name, "ada", name, name, minutes, last, last))
+        assert await containers.expire(now - 3000) == 1
+        assert {one.id for one in await containers.list("ada")} == {"over", "lives"}
 
     with_store(work)
 
