@@ -103,17 +103,17 @@ def test_moving_cannot_lead_out(root, ws, tmp_path):
     (ws / "up").symlink_to("..")
     for destination in ("../g", "up/g", "/etc/g", "..", "."):
         with pytest.raises(ToolError):
-            move(root, "f", destination)
+            move(root, "f", destination, QUOTA)
     for source in ("../secret", "up/secret", "."):
         with pytest.raises(ToolError):
-            move(root, source, "taken")
+            move(root, source, "taken", QUOTA)
     assert (ws / "f").exists()
     assert sorted(os.listdir(tmp_path)) == ["secret", "ws"]
 
 
 def test_a_link_itself_can_be_moved_and_replaced(root, ws, tmp_path):
     (ws / "out").symlink_to(tmp_path / "secret")
-    move(root, "out", "renamed")
+    move(root, "out", "renamed", QUOTA)
     assert (ws / "renamed").is_symlink()
 
 
@@ -168,8 +168,8 @@ def test_paths_are_cleaned():
 def test_strange_names_are_just_names(root, ws, name):
     write_text(root, name, "text", QUOTA)
     assert read_text(root, name) == "text"
-    move(root, name, "plain")
-    move(root, "plain", f"folder/{name}")
+    move(root, name, "plain", QUOTA)
+    move(root, "plain", f"folder/{name}", QUOTA)
     assert (ws / "folder" / name).read_text() == "text"
     assert "\n" not in list_folder(root, "folder")
     assert "\x1b" not in list_folder(root, "folder")
@@ -281,6 +281,32 @@ def test_quota_counts_bytes_on_disk_and_entries(root, ws):
     assert "disk is nearly full" in (Quota(reserve=1 << 60).excess(root) or "")
     with pytest.raises(ToolError, match="more than 1 MB"):
         write_text(root, "f", "x", Quota(bytes=MIB))
+
+
+def test_no_directories_are_made_in_a_full_workspace(root, ws):
+    (ws / "folder").mkdir()
+    (ws / "f").touch()
+    full = Quota(entries=1)
+    with pytest.raises(ToolError, match="more than 1 files"):
+        make_folders(root, "a/b", full)
+    with pytest.raises(ToolError, match="more than 1 files"):
+        move(root, "f", "a/f", full)
+    make_folders(root, "folder", full)
+    move(root, "f", "folder/f", full)
+    assert sorted(os.listdir(ws)) == ["folder"]
+
+
+def test_what_is_hidden_from_an_ordinary_server_is_too_much(root, ws, monkeypatch):
+    (ws / "hidden").mkdir()
+    opened = Root.open
+
+    def refuse(self, path, flags, mode=0):
+        if path == "hidden":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return opened(self, path, flags, mode)
+
+    monkeypatch.setattr(Root, "open", refuse)
+    assert "may not be read" in (Quota().excess(root) or "")
 
 
 def test_mounts_below_the_workspace_are_not_entered(tmp_path):

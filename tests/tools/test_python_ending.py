@@ -10,6 +10,7 @@ import pytest
 from agenthost.tools import Session, ToolContext
 from agenthost.tools.code.interpreter import Idle, Interpreter
 from agenthost.tools.code.tool import PythonTool
+from agenthost.tools.files.usage import Quota
 from agenthost.tools.sandbox.local import LocalSandbox
 
 from .conftest import end_of, until
@@ -115,6 +116,21 @@ async def test_idle_interpreters_are_frozen_and_go_on_with_the_next_call(backend
     outcome = await interpreter.execute("n", 10)
     assert (outcome.status, outcome.state_lost) == ("ok", False)
     assert int(outcome.value or 0) > 0
+
+
+async def test_what_writes_too_much_after_its_call_is_ended(backend, session):
+    async def excess(times: int) -> str | None:
+        return Quota(bytes=8 << 20).excess(session.files, times)
+
+    interpreter = session.keep(Interpreter, lambda: Interpreter(backend, session.sandbox, over_quota=excess))
+    code = "import threading, time\ndef fill(): time.sleep(0.1); open('f', 'wb').write(bytes(16 << 20))\n"
+    outcome = await interpreter.execute(f"{code}threading.Thread(target=fill).start()", 10)
+    assert outcome.status == "ok"
+    async with asyncio.timeout(4):
+        await end_of(interpreter)
+    outcome = await interpreter.execute("open('g', 'wb', buffering=0).write(b'more')", 10)
+    assert outcome.state_lost
+    assert "File too large" in (outcome.traceback or "")
 
 
 async def test_a_frozen_sandbox_can_be_closed(backend, session):

@@ -181,12 +181,22 @@ class Interpreter:
     async def _grow_old(self, sandbox: Sandbox) -> None:
         freeze, evict = self._idle.freeze, self._idle.evict
         if freeze is not None and (evict is None or freeze < evict):
-            await asyncio.sleep(freeze)
+            await self._watch_rest(sandbox, freeze)
             async with self._lock:  # a call that comes now waits until it is done, then thaws
                 await sandbox.freeze()
         if evict is not None:
             await asyncio.sleep(max(0.0, evict - (freeze or 0.0)))
             await self.evict()
+
+    async def _watch_rest(self, sandbox: Sandbox, seconds: float) -> None:
+        """End a sandbox whose background processes write too much after their call."""
+        until = time.monotonic() + seconds
+        while not sandbox.ended.done() and (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, WATCH_INTERVAL))
+            if await self._excess(times=2 if self._full else 1):
+                self._full = True
+                sandbox.kill()
+                return
 
     async def _close(self) -> None:
         sandbox, self._sandbox = self._sandbox, None

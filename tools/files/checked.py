@@ -46,7 +46,7 @@ def write_checked(root: Root, known: Versions, path: str, text: str, quota: Quot
     """
     inner, data = clean(path), encoded(text)
     if wanted is None and (folder := inner.rpartition("/")[0]):
-        make_folders(root, folder)
+        make_folders(root, folder, quota)
     with told(path), final(root, inner) as (folder_fd, name):
         before = present(root, folder_fd, name, path)
     known.check(inner, before, wanted)

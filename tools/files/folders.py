@@ -12,6 +12,7 @@ from ..spec import JsonObject, Tool, ToolContext, ToolResult
 from .beneath import Root, clean, told
 from .result import content, in_thread, printable
 from .specs import CREATE_DIRECTORY, LIST_DIRECTORY, created, listing, no_such_directory
+from .usage import Quota
 from .walk import OPEN_DIRECTORY, join
 
 LISTED = 1000  # entries that one result shows
@@ -31,7 +32,7 @@ class CreateDirectory(Tool):
 
     async def call(self, arguments: JsonObject, context: ToolContext) -> ToolResult:
         path = arguments["path"]
-        await in_thread(context, make_folders, path)
+        await in_thread(context, make_folders, path, context.session.quota)
         return content(created(path))
 
 
@@ -52,11 +53,14 @@ def list_folder(root: Root, path: str) -> str:
     return text
 
 
-def make_folders(root: Root, path: str) -> list[str]:
+def make_folders(root: Root, path: str, quota: Quota | None = None) -> list[str]:
     """Create a directory and the missing ones above it. That it exists already is fine. Returns those it made.
 
+    Args:
+        quota: asked before the first is made; None when that has been done.
+
     Raises:
-        ToolError: something that is not a directory is in the way.
+        ToolError: something that is not a directory is in the way, or the workspace is full.
     """
     parts = clean(path).split("/")
     if len(parts) > _DEEPEST:
@@ -69,7 +73,8 @@ def make_folders(root: Root, path: str) -> list[str]:
                 os.close(root.open(folder, OPEN_DIRECTORY))
                 continue
             except FileNotFoundError:
-                pass
+                if quota and not made and (excess := quota.excess(root)):
+                    raise ToolError(excess) from None
             with root.parent(folder) as (parent, name):
                 try:
                     with root.acting():

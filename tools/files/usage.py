@@ -39,17 +39,19 @@ class Quota:
         if self.bytes is None and self.entries is None:
             return None
         size = 0
-        too_deep: list[OSError] = []
+        hidden: set[int | None] = set()  # the reasons why not all was counted
 
-        def note(error: OSError) -> None:
-            if error.errno == errno.ENAMETOOLONG:
-                too_deep.append(error)
-
-        for entries, (_, entry) in enumerate(walk(root, unreadable=note), start=1):
+        for entries, (_, entry) in enumerate(
+            walk(root.as_server(), unreadable=lambda error: hidden.add(error.errno)), start=1
+        ):
             with suppress(OSError):  # gone meanwhile
                 size += entry.stat(follow_symlinks=False).st_blocks * 512
             if self.bytes is not None and size > times * self.bytes:
                 return f"the workspace holds more than {self.bytes // MIB} MB. Delete files that are not needed."
             if self.entries is not None and entries > times * self.entries:
                 return f"the workspace has more than {self.entries} files. Delete files that are not needed."
-        return "the workspace has directories nested too deep. Delete them." if too_deep else None
+        if errno.ENAMETOOLONG in hidden:
+            return "the workspace has directories nested too deep. Delete them."
+        if hidden & {errno.EACCES, errno.EPERM}:
+            return "the workspace has directories that may not be read. Delete them, or make them readable with chmod."
+        return None
