@@ -6,6 +6,7 @@ import asyncio
 import base64
 import mimetypes
 import os
+from collections.abc import Sequence
 from itertools import islice
 
 import mcp.types as types
@@ -44,10 +45,8 @@ class Resources:
         """Files of the caller's sessions. Anonymous callers see none: they share a name, and know their own ids."""
         skip = _position(params.cursor if params is not None else None)
         sessions = self._visits.listed(caller(context))
-        listed = await asyncio.to_thread(lambda: [file for session in sessions for file in _files(session)])
-        page = listed[skip : skip + PAGE]
-        more = str(skip + PAGE) if len(listed) > skip + PAGE else None
-        return types.ListResourcesResult(resources=page, next_cursor=more)
+        page, more = await asyncio.to_thread(_page, sessions, skip)
+        return types.ListResourcesResult(resources=page, next_cursor=str(skip + PAGE) if more else None)
 
     async def templates(
         self, context: Context, params: types.PaginatedRequestParams | None
@@ -129,21 +128,31 @@ def _position(cursor: str | None) -> int:
     return int(cursor)
 
 
-def _files(session: Session) -> list[types.Resource]:
-    found = []
+def _page(sessions: Sequence[Session], skip: int) -> tuple[list[types.Resource], bool]:
+    """The files of a page that begins after ``skip`` of them, and whether there are more. Looks no further."""
+    found: list[types.Resource] = []
+    for session in sessions:
+        paths = _paths(session)
+        for path in paths[skip:]:
+            if len(found) == PAGE:
+                return found, True
+            found.append(_resource(session, path))
+        skip = max(0, skip - len(paths))
+    return found, False
+
+
+def _paths(session: Session) -> list[str]:
     try:
-        for path, entry in islice(walk(session.files), _MOST_LISTED):
-            if entry.is_file(follow_symlinks=False):
-                found.append(_resource(session, path, entry))
+        entries = islice(walk(session.files), _MOST_LISTED)
+        return sorted(path for path, entry in entries if entry.is_file(follow_symlinks=False))
     except (OSError, ToolError):  # the session has just ended
         return []
-    return sorted(found, key=lambda resource: resource.uri)
 
 
-def _resource(session: Session, path: str, entry: os.DirEntry[str]) -> types.Resource:
+def _resource(session: Session, path: str) -> types.Resource:
     try:
-        size = entry.stat(follow_symlinks=False).st_size
-    except OSError:  # gone since it was listed
+        size = session.files.status(path).st_size
+    except (OSError, ToolError):  # gone since it was listed
         size = None
     kind = mimetypes.guess_type(path)[0]
     return types.Resource(name=shown(path), uri=workspace_uri(session.id, path), mime_type=kind, size=size)

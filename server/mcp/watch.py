@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -109,13 +108,9 @@ class Watch:
         if not parts or session is None:
             return None
         try:
-            fd = session.files.open(clean(parts[1]), os.O_PATH)
+            status = session.files.status(clean(parts[1]))
         except (OSError, ToolError):
             return None
-        try:
-            status = os.fstat(fd)
-        finally:
-            os.close(fd)
         return status.st_ino, status.st_mtime_ns, status.st_size
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import anyio
 import mcp.types as types
 import pytest
+from agenthost.server.mcp import resources
 from agenthost.server.mcp.server import create_server
 from agenthost.server.mcp.uris import parse, workspace_uri
 from agenthost.server.mcp.visits import Visits
 from agenthost.tools import Registry, Session, Sessions, default_tools, probe
+from agenthost.tools.files.walk import walk
 from mcp import Client
 from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
@@ -110,6 +112,15 @@ async def test_long_lists_come_in_pages(server, own):
         assert seen == [f"{number:03}.txt" for number in range(450)]
         with pytest.raises(MCPError, match="Invalid cursor"):
             await client.list_resources(cursor="-1")
+
+
+async def test_a_page_looks_at_no_more_sessions_than_it_shows(sessions, own, monkeypatch):
+    for number in range(resources.PAGE + 1):
+        write(own, f"{number:03}.txt", b"x")
+    walked = []
+    monkeypatch.setattr(resources, "walk", lambda root: walked.append(root) or walk(root))
+    page, more = resources._page([own, await sessions.create()], 0)
+    assert ([page[0].size, len(page)], more, walked) == ([1, resources.PAGE], True, [own.files])
 
 
 async def test_a_large_file_is_refused_with_advice(server, own):

@@ -62,6 +62,14 @@ class Root:
                     raise
             return _walk(fd, path, flags, mode)
 
+    def status(self, path: str) -> os.stat_result:
+        """What is known of ``path`` without reading it. Raises as :meth:`open`."""
+        fd = self.open(path, os.O_PATH)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+
     def as_server(self) -> Root:
         """The same directory with the server's own rights, from which no permissions hide anything."""
         return Root(self.directory)

@@ -157,11 +157,7 @@ def _close(batch: list[_File]) -> None:
 def _paths(root: Root, search: Search) -> list[str]:
     start = clean(search.path)
     with told(search.path):
-        fd = root.open(start, os.O_PATH)
-        try:
-            status = os.fstat(fd)
-        finally:
-            os.close(fd)
+        status = root.status(start)
     if not stat.S_ISDIR(status.st_mode):
         return [start]
     return sorted((path for path, _ in search.files()), key=lambda path: path.split("/"))
