@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from ...chat.context import overflow
 from ...chat.formats import TextDelta
 from ...chat.generate import Generation
 from ...json_values import JsonObject
@@ -70,7 +69,12 @@ async def compact(
     prepared = await prepare(chat, served, owner, stored=stored)
     model, info = served.now()
     if info.max_model_len - len(prepared.prompt) < min(_LEAST_TOKENS, info.max_model_len * _LEAST_PART):
-        raise overflow(len(prepared.prompt), info.max_model_len)
+        raise ApiError(
+            f"This model's maximum context length is {info.max_model_len} tokens. The conversation takes "
+            f"{len(prepared.prompt)} of them, which leaves too few for a summary. Please compact a part of it.",
+            code="context_length_exceeded",
+            param="input",
+        )
     [request] = engine_requests(chat, prepared.prompt, prepared.sampling, cache_salt=prepared.cache_salt)
     generation = await Generation.start(served.engine, model, request)
     summary = ""
