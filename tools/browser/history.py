@@ -12,6 +12,8 @@ _SHOWN_LINES = 60  # what the embedded model is trained on; about 1,000 tokens
 _SHOWN_CHARACTERS = 6_000
 _MOST_CHARACTERS = 24_000  # when a model asks for more lines
 _KEPT_PAGES = 32
+_KEPT_CHARACTERS = 8_000_000  # of all of them together; the newest is kept in any case
+_WEIGHT = 50  # characters that a line or a link counts as besides its own: objects take room
 _MOST_MATCHES = 20
 
 
@@ -24,12 +26,18 @@ class Page:
     lines: list[str]
     links: list[str]
 
+    @property
+    def weight(self) -> int:
+        """What keeping it takes, in characters."""
+        return sum(len(text) + _WEIGHT for texts in (self.lines, self.links) for text in texts)
+
 
 @dataclass
 class History:
     """Pages in the order in which they were opened. The number of a page is its cursor; old pages are forgotten."""
 
     _pages: dict[int, Page] = field(default_factory=dict)
+    _weights: dict[int, int] = field(default_factory=dict)
     _opened: int = 0
     _current: int = -1
 
@@ -39,8 +47,14 @@ class History:
         self._pages[cursor] = page
         self._opened += 1
         self._current = cursor
-        self._pages.pop(cursor - _KEPT_PAGES, None)
+        self._weights[cursor] = page.weight
+        while len(self._pages) > 1 and self._too_much():
+            oldest = min(self._pages)
+            del self._pages[oldest], self._weights[oldest]
         return cursor
+
+    def _too_much(self) -> bool:
+        return len(self._pages) > _KEPT_PAGES or sum(self._weights.values()) > _KEPT_CHARACTERS
 
     def turn_to(self, cursor: int = -1) -> tuple[int, Page]:
         """The page of a cursor, -1 for the current one; makes it the current one.

@@ -18,6 +18,7 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Addresses of a host, as texts; raises OSError when there are none."""
 
 _RESOLVE_SECONDS = 10.0
+_RESOLVED_AT_ONCE = 4  # names of one session, so that slow ones hold up none of another's
 _CONNECT_SECONDS = 5.0
 _MOST_ADDRESSES = 4
 # Threads of their own, so that slow names hold up nothing else.
@@ -29,7 +30,7 @@ async def system_resolver(host: str, port: int) -> Sequence[str]:
     try:
         limiter = _lookups.get()
     except LookupError:
-        _lookups.set(limiter := anyio.CapacityLimiter(16))
+        _lookups.set(limiter := anyio.CapacityLimiter(32))
     found = await anyio.to_thread.run_sync(
         lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True, limiter=limiter
     )
@@ -51,6 +52,7 @@ class Egress:
         self.policy = policy or EgressPolicy()
         self.used = 0
         self._resolver = resolver
+        self._resolving = anyio.Semaphore(_RESOLVED_AT_ONCE)
 
     def count(self, size: int) -> None:
         """Note bytes that passed.
@@ -96,8 +98,9 @@ class Egress:
 
     async def _resolve(self, host: str, port: int) -> Sequence[str]:
         try:
-            with anyio.fail_after(_RESOLVE_SECONDS):
-                found = await self._resolver(host, port)
+            async with self._resolving:
+                with anyio.fail_after(_RESOLVE_SECONDS):
+                    found = await self._resolver(host, port)
         except (OSError, UnicodeError, TimeoutError):
             found = []
         if not found:

@@ -316,6 +316,20 @@ async def test_brave_and_tavily_are_asked_as_they_document(site, monkeypatch):
     await tavily.close()
 
 
+def test_large_pages_are_forgotten_sooner():
+    history = History()
+    for number in range(12):
+        history.add(Page(str(number), "u", ["x" * 1000] * 1000, ["l"] * 1000))
+    assert history.show(11).startswith("[11]")
+    assert history.show(6).startswith("[6]")
+    with pytest.raises(Exception, match="or 5 to 11"):
+        history.show(4)
+    history.add(Page("huge", "u", ["x" * 9_000_000], []))
+    assert history.show().startswith("[12]")
+    with pytest.raises(Exception, match="12 to 12"):
+        history.show(11)
+
+
 async def test_long_titles_are_cut_before_they_are_read(site):
     from agenthost.tools.browser.search.web import Tavily
 

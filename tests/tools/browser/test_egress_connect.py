@@ -33,6 +33,27 @@ def dialled(monkeypatch):
     return tried
 
 
+async def test_few_names_of_a_session_are_looked_up_at_once(monkeypatch):
+    monkeypatch.setattr(connect, "_RESOLVE_SECONDS", 0.3)
+    running, most = 0, 0
+
+    async def slow(host, port):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            await anyio.sleep(0.2)
+        finally:
+            running -= 1
+        return ["8.8.8.8"]
+
+    egress = Egress(resolver=slow)
+    async with anyio.create_task_group() as group:
+        for number in range(12):  # the last ones wait longer than a look-up may take, which counts from its beginning
+            group.start_soon(egress.addresses, f"slow{number}.example", 443)
+    assert most == connect._RESOLVED_AT_ONCE
+
+
 async def test_a_connection_goes_to_the_address_that_was_checked(resolver, dialled):
     rebinding = resolver(evil=[["8.8.8.8"], ["127.0.0.1"]])
     egress = Egress(resolver=rebinding)
