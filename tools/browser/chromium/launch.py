@@ -14,6 +14,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from ...errors import BrowserUnavailable
 from ...sandbox.cgroups import Cgroups, SessionCgroup
 from ...sandbox.identity import IDENTITIES, Identity, server_is_root
@@ -25,7 +27,8 @@ _PROGRAMS = ("chromium-headless-shell", "chromium")
 _LARGEST_FILE = 256 * MIB
 _SHARED_MEMORY = 512 * MIB
 _LARGEST_PROCESS = 1024 * MIB  # what it writes to, not its address space; a page runs out of memory before it is killed
-_LIMITS = Limits(memory=2048 * MIB, processes=1024)  # of all sessions' pages; ten take some 350 MB
+# Of all sessions' pages; ten take some 350 MB. A page has some fifteen threads.
+_LIMITS = Limits(memory=max(2048 * MIB, psutil.virtual_memory().total // 4), processes=4096)
 _FLAGS = (
     "--disable-gpu",
     "--disable-software-rasterizer",  # no WebGL, whose software renderer compiles what pages send
