@@ -223,15 +223,17 @@ class AsyncEngine:
         assert self._folder is not None
         context = zmq.asyncio.Context()
         scratch = tempfile.mkdtemp(dir=self._folder)
-        inbox, self._outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
-        addresses = [f"ipc://{scratch}/{name}" for name in ("to-engine", "to-front")]
-        for socket, address in zip((self._outbox, inbox), addresses, strict=True):
-            socket.set_hwm(0)
-            socket.bind(address)
-        process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable, *self.program, stdin=asyncio.subprocess.PIPE
-        )
+        process = None
         try:
+            inbox, self._outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+            addresses = [f"ipc://{scratch}/{name}" for name in ("to-engine", "to-front")]
+            for socket, address in zip((self._outbox, inbox), addresses, strict=True):
+                socket.set_hwm(0)
+                socket.bind(address)
+            # In a process group of its own: the Ctrl-C of a terminal is for the front, which ends the engine.
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable, *self.program, stdin=asyncio.subprocess.PIPE, process_group=0
+            )
             assert process.stdin is not None
             process.stdin.write(msgspec.json.encode(StartUp(self.config, *addresses, scratch=scratch)) + b"\n")
             receiver = asyncio.create_task(self._receive(inbox, process))
@@ -247,7 +249,7 @@ class AsyncEngine:
                 await self._handle(await inbox.recv())
             return code
         finally:
-            if process.returncode is None:
+            if process is not None and process.returncode is None:
                 process.kill()
                 await process.wait()
             self._process = self._outbox = None

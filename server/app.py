@@ -21,6 +21,7 @@ from .config import ServerConfig
 from .external.external import External
 from .hands import Hands
 from .http import body
+from .http.drain import Drain, Drained
 from .http.events import Straight
 from .http.failures import Failures
 from .http.guard import Guard
@@ -81,7 +82,8 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastA
     )  # fmt: skip
     containers = ContainerService(kept, hands)
     external = External(config.external)
-    responses = ResponseService(served, hands, external, kept, containers, drain_seconds=config.drain_seconds)
+    drain = Drain(config.drain_seconds)
+    responses = ResponseService(served, hands, external, kept, containers, drain=drain)
 
     mcp = McpEndpoint(
         hands,
@@ -116,6 +118,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastA
     app.state.metrics = metrics
     app.state.containers = containers
     app.state.responses = responses
+    app.state.drain = drain
     app.router.routes += mcp.routes(tokens)  # first: routes are tried in order, and its calls are short
     for router in (
         chat.router, completions.router, messages.router, response_routes.router, conversations.router, files.router,
@@ -131,6 +134,7 @@ def create_app(config: ServerConfig, engine: AsyncEngine | None = None) -> FastA
     )  # fmt: skip
     describe_answers(app)
     # Each one that is added stands outside of those before.
+    app.add_middleware(Drained, drain=drain)
     app.add_middleware(
         Guard,
         hosts=hosts_for(config.host, config.allowed_hosts),

@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ..engine import EngineConfig
 from ..tools.browser.config import BrowserConfig
 from ..tools.sandbox.config import SandboxConfig
+from .chat import formats, reasoning
 from .external.config import ExternalConfig
 from .http.names import as_browsers_write, is_loopback
 from .settings import (
@@ -138,6 +149,17 @@ class ServerConfig(BaseModel):
         if (self.oauth_issuer is None) != (self.oauth_resource is None):
             raise ValueError("oauth_issuer and oauth_resource go together: who makes tokens, and for which URL")
         return self
+
+    @field_validator("tool_call_parser", "reasoning_parser")
+    @classmethod
+    def _format_exists(cls, name: str | None, field: ValidationInfo) -> str | None:
+        if name is None:
+            return name
+        if field.field_name == "tool_call_parser":
+            formats.named(name)
+        elif name not in reasoning.WHOLE_TURN:
+            reasoning.named(name)
+        return name
 
     @classmethod
     def load(cls, flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServerConfig:

@@ -33,7 +33,6 @@ class ServedModel:
         reasoning: likewise for the marks around thoughts.
 
     Attributes:
-        started: set once loading has begun, which is when :meth:`ready` can be awaited.
         transcript: the token ids of past turns.
         cache_per_owner: requests of different owners share no cached prefixes.
     """
@@ -53,7 +52,6 @@ class ServedModel:
         self.names = names or (Path(config.model).name if Path(config.model).is_dir() else config.model,)
         self._bars = LoadingBars()
         self.engine = engine or AsyncEngine(config, self._bars)
-        self.started = asyncio.Event()
         self.transcript = Transcript()
         self.cache_per_owner = False
         self._cache_epoch = 0
@@ -65,7 +63,6 @@ class ServedModel:
     async def __aenter__(self) -> Self:
         await self.engine.__aenter__()
         self._loaded = asyncio.create_task(self._load())
-        self.started.set()
         return self
 
     async def __aexit__(

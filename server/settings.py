@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from ..engine import EngineConfig
+from ..engine.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from ..tools.browser.config import BrowserConfig
@@ -52,9 +53,11 @@ def engine_config(settings: Mapping[str, Any]) -> EngineConfig:
     """The engine's part of ``settings``. Raises :class:`ConfigError`."""
     values = {name: value for name, value in settings.items() if name in ENGINE_SETTINGS}
     try:
-        return msgspec.convert(values, EngineConfig, strict=False)
-    except msgspec.ValidationError as error:
+        config = msgspec.convert(values, EngineConfig, strict=False)
+        config.check()
+    except (msgspec.ValidationError, InvalidConfig) as error:
         raise ConfigError(f"configuration: {error}") from error
+    return config
 
 
 def browser_config(settings: Mapping[str, Any]) -> BrowserConfig:

@@ -18,7 +18,7 @@ from typing import Self
 
 from ..tools.sandbox.identity import server_is_root
 from .chat.transcript import Transcript
-from .store import Store
+from .store import Store, StoreError
 from .store.containers import Containers
 from .store.conversations import Conversations
 from .store.files import Files
@@ -37,7 +37,7 @@ class OverQuota(Exception):
 
 
 class State:
-    """Use it as an async context manager.
+    """Use it as an async context manager. Entering it raises StoreError where nothing can be kept.
 
     Args:
         folder: where files and, without ``url``, the database are kept; None for a temporary place.
@@ -71,10 +71,13 @@ class State:
         self.turns = Turns(self._store)
 
     async def __aenter__(self) -> Self:
-        if self._temporary:
-            self._folder.mkdir(mode=0o700)  # fails where anything has that name
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        _prepare(self._folder, database=self._own_database)
+        try:
+            if self._temporary:
+                self._folder.mkdir(mode=0o700)  # fails where anything has that name
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            _prepare(self._folder, database=self._own_database)
+        except OSError as error:
+            raise StoreError(f"nothing can be kept in the state directory {self._folder}: {error.strerror}") from error
         await self._store.__aenter__()
         await self._end_interrupted()
         self._transcript.store = self.turns

@@ -12,6 +12,7 @@ import msgspec
 from ...engine import Tokenizer
 from ..chat.formats import CallArguments, CallStart, Delta, ReasoningDelta, TextDelta
 from ..chat.generate import Generation, Piece
+from ..http.drain import stopping
 from ..http.events import Write
 from ..json_values import JsonObject, loads_object
 from ..openai.errors import from_exception
@@ -78,8 +79,7 @@ class Answer:
         try:
             await self._stream(write)
         except Exception as error:
-            problem = from_exception(error)
-            await write(_event("error", error_body(problem.status, problem.message, problem.code)))
+            await write(_failed(error))
         finally:
             await self.generation.aclose()
 
@@ -193,3 +193,12 @@ class _BlockWriter:
 
 def _event(name: str, data: Mapping[str, object]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
+
+
+def _failed(error: Exception) -> bytes:
+    problem = from_exception(error)
+    return _event("error", error_body(problem.status, problem.message, problem.code))
+
+
+STOPPED = _failed(stopping())
+"""The end of a stream where the server stops."""

@@ -16,7 +16,7 @@ from ..http.events import EventStream
 from ..openai.choices import engine_requests
 from ..openai.prepare import count_tokens, prepare, served_name, telling_of_grammars
 from ..served import ServedModel
-from .answer import Answer, AnthropicMessage
+from .answer import STOPPED, Answer, AnthropicMessage
 from .convert import chat_request
 from .schemas import CountRequest, MessagesRequest
 
@@ -47,7 +47,7 @@ async def messages(request: Request) -> Response:
 
     begun = await until_disconnect(request.receive, start)
     if asked.stream:
-        return EventStream(begun.stream, begun.generation.aclose)
+        return EventStream(begun.stream, begun.generation.aclose, stopped=STOPPED)
     content = await until_disconnect(request.receive, begun.whole)
     return Response(content, media_type="application/json")
 

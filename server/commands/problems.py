@@ -14,12 +14,12 @@ from ..settings import ConfigError
 COULD_NOT_START = 2
 
 
-def reported(command: str, work: Callable[[], int]) -> int:
-    """What ``work`` returns, or :data:`COULD_NOT_START` after saying why."""
+def reported(command: str, work: Callable[[], int], *more: type[Exception]) -> int:
+    """What ``work`` returns, or :data:`COULD_NOT_START` after saying why; ``more`` are problems of this command's."""
     try:
         return work()
     except Exception as error:
-        if not isinstance(error, _problems()):
+        if not isinstance(error, (*_problems(), *more)):
             raise
         print(f"agenthost {command}: {error}", file=sys.stderr)
         return COULD_NOT_START

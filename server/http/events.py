@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .disconnect import ClientGone, until_disconnect
 
 _KEEP_ALIVE = 15.0  # seconds
+_LAST_WORDS = 5.0  # seconds that a client has for taking the last event of a stream that is cut short
 _STRAIGHT = "agenthost.straight"
 _COMMENT = b": keep-alive\n\n"
 
@@ -42,17 +43,23 @@ class EventStream(Response):
 
     Args:
         abandon: gives up what ``produce`` would have used. It is called instead, when the client has left before.
+        stopped: ends a stream whose ``produce`` is cancelled because the server stops.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, produce: Callable[[Write], Awaitable[None]], abandon: Callable[[], Awaitable[None]] | None = None
+        self,
+        produce: Callable[[Write], Awaitable[None]],
+        abandon: Callable[[], Awaitable[None]] | None = None,
+        *,
+        stopped: bytes = b"",
     ) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._produce = produce
         self._abandon = abandon
+        self._stopped = stopped
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -91,6 +98,10 @@ class EventStream(Response):
             await until_disconnect(receive, work)
         except ClientGone:
             return
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(_LAST_WORDS, shield=True):
+                await write(self._stopped)
+            raise
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

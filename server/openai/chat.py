@@ -19,6 +19,7 @@ from ..served import ServedModel
 from . import hosted, wire
 from .answer import Answer, collect
 from .choices import end_all, engine_requests, start_all
+from .failed import STOPPED
 from .prepare import Prepared, prepare, served_name, telling_of_grammars
 from .privileges import check_priority
 from .schemas import ChatRequest, StreamOptions
@@ -62,7 +63,7 @@ async def chat_completions(request: Request) -> Response:
             include_usage=bool(options.include_usage),
             running_usage=bool(options.continuous_usage_stats),
         )
-        return EventStream(writer.produce, partial(end_all, generations))
+        return EventStream(writer.produce, partial(end_all, generations), stopped=STOPPED)
     content = await until_disconnect(request.receive, lambda: collect(answer, generations))
     return Response(content, media_type="application/json")
 

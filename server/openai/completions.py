@@ -28,7 +28,8 @@ from ..served import ServedModel
 from . import wire
 from .answer import every, usage
 from .choices import end_all, engine_requests, start_all
-from .errors import ApiError, from_exception
+from .errors import ApiError
+from .failed import STOPPED, failed
 from .prepare import served_name
 from .privileges import check_priority
 from .sampling import engine_sampling, stop_strings
@@ -111,7 +112,7 @@ async def completions(request: Request) -> Response:
     if asked.stream:
         options = asked.stream_options or StreamOptions()
         abandon = partial(end_all, [choice.generation for choice in choices])
-        return EventStream(partial(writer.stream, options), abandon)
+        return EventStream(partial(writer.stream, options), abandon, stopped=STOPPED)
     content = await until_disconnect(request.receive, writer.whole)
     return Response(content, media_type="application/json")
 
@@ -267,7 +268,7 @@ class _Writer:
         try:
             await every(self._generations, run)
         except Exception as error:
-            await write(event(msgspec.json.encode(from_exception(error).body())))
+            await write(failed(error))
         else:
             if options.include_usage:
                 await write(event(msgspec.json.encode({**self._head, "choices": [], "usage": self._usage()})))

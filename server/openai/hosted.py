@@ -19,6 +19,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 from fastapi import Request, Response
@@ -44,7 +45,8 @@ from ..http.disconnect import until_disconnect
 from ..http.events import DONE, EventStream, Write, event
 from ..json_values import JsonObject
 from . import wire
-from .errors import ApiError, from_engine, from_exception
+from .errors import ApiError, from_engine
+from .failed import STOPPED, failed
 from .hosted_task import HostedTask, begin
 from .prepare import open_ended
 from .schemas import ChatRequest
@@ -60,7 +62,8 @@ async def answer(request: Request, chat: ChatRequest, name: str) -> Response:
     report = _Report(name, task, thoughts=chat.include_reasoning is not False)
     if chat.stream:
         include_usage = chat.stream_options is not None and bool(chat.stream_options.include_usage)
-        return EventStream(lambda write: _stream(report, write, include_usage=include_usage), task.aclose)
+        produce = partial(_stream, report, include_usage=include_usage)
+        return EventStream(produce, task.aclose, stopped=STOPPED)
     content = await until_disconnect(request.receive, lambda: _whole(report))
     return Response(content, media_type="application/json")
 
@@ -215,5 +218,5 @@ async def _stream(report: _Report, write: Write, *, include_usage: bool) -> None
             last = {**report.head("chat.completion.chunk"), "choices": [], "usage": report.usage}
             await write(event(msgspec.json.encode(last)))
     except Exception as error:
-        await write(event(msgspec.json.encode(from_exception(error).body())))
+        await write(failed(error))
     await write(DONE)

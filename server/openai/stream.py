@@ -11,7 +11,7 @@ from ..chat.generate import FinishReason, Generation, Piece
 from ..http.events import DONE, HOLE, Frame, Write, event
 from . import wire
 from .answer import Answer, every, usage
-from .errors import from_exception
+from .failed import failed
 from .written import Written, WrittenCall, custom_input
 
 
@@ -40,7 +40,7 @@ class ChunkWriter:
         try:
             await every(self._generations, lambda index, generation: self._choice(index, generation, write))
         except Exception as error:
-            await write(event(msgspec.json.encode(from_exception(error).body())))
+            await write(failed(error))
         else:
             if self._include_usage:
                 await write(self.chunk([], usage(self._generations)))

@@ -46,7 +46,7 @@ class Store:
         except (exc.SQLAlchemyError, ImportError, NewerSchema) as error:
             if self._engine is not None:
                 self._engine.dispose()
-            raise StoreError(f"cannot use the store {_shown(self._url)}: {error}") from error
+            raise StoreError(f"cannot use the store {_shown(self._url)}: {_reason(error)}") from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -88,6 +88,13 @@ def _engine(url: str) -> sa.Engine:
         cursor.close()
 
     return engine
+
+
+def _reason(error: Exception) -> str:
+    """What a person can act on: SQLAlchemy puts a statement and a link on further lines."""
+    if isinstance(error, ImportError):
+        return f"{error}. PostgreSQL needs psycopg: pip install 'agenthost[postgres]'"
+    return str(error).partition("\n")[0]
 
 
 def _shown(url: str) -> str:

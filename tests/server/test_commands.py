@@ -4,6 +4,7 @@ The scripted engine plays the model, so that the calls are known; the tools and 
 """
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -11,9 +12,11 @@ import pytest
 from agenthost.engine import EngineError
 from agenthost.server import cli, served
 from agenthost.server.agent.events import CallFinished, CallStarted, Text
+from agenthost.server.commands import serve
 from agenthost.server.commands.display import Display
 from agenthost.server.commands.doctor import findings
 from agenthost.server.commands.printable import printable
+from agenthost.server.http.listen import bind, port_of
 from agenthost.tools import probe
 
 from .calls import call
@@ -89,11 +92,36 @@ def test_run_fails_when_there_is_no_answer(model_says, capsys, script):
         (["run", "go", "--workspace", "/no/such/folder"], "/no/such/folder"),
         (["serve", "--host", "0.0.0.0"], "api_key"),
         (["serve", "--config", "/no/such/file"], "/no/such/file"),
+        (["serve", "--threads", "0"], "threads is 0"),
+        (["serve", "--tool-call-parser", "telepathy"], "telepathy"),
+        (["serve", "--reasoning-parser", "telepathy"], "telepathy"),
+        (["serve", "--port", "0", "--state-dir", "/dev/null/state"], "/dev/null/state: Not a directory"),
     ],
 )
 def test_what_cannot_start_says_why_and_exits_with_2(capsys, arguments, said):
     assert cli.main(arguments) == 2
-    assert said in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+
+
+def test_a_port_in_use_is_found_before_anything_is_started(capsys, monkeypatch):
+    monkeypatch.setattr(serve, "create_app", lambda config: pytest.fail("the app was made"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert cli.main(["serve", "--port", str(port)]) == 2
+    assert f"cannot listen on port {port} of 127.0.0.1: Address already in use" in capsys.readouterr().err
+
+
+def test_a_name_is_listened_to_at_all_its_addresses_on_one_port(monkeypatch):
+    def addresses(host, port, **_):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, port)) for place in ("127.0.0.1", "127.0.0.2")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    first, second = bind("both", 0)
+    with first, second:
+        assert first.getsockname() == ("127.0.0.1", port_of([first]))
+        assert second.getsockname() == ("127.0.0.2", port_of([first]))
 
 
 def test_shell_keeps_the_conversation(model_says, capsys, monkeypatch):

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,10 +122,10 @@ def test_the_server_says_what_it_is(scripted):
 
 
 @pytest.fixture
-def process(tmp_path) -> Iterator[tuple[subprocess.Popen, str]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
-    command = [sys.executable, "-m", "agenthost.server.cli", "serve", "--port", port, "--drain-seconds", "60"]
+def process(tmp_path, request) -> Iterator[tuple[subprocess.Popen, str]]:
+    """A server and its URL; the test's parameter, if it has one, says how long it drains."""
+    drain = str(getattr(request, "param", 60))
+    command = [sys.executable, "-m", "agenthost.server.cli", "serve", "--port", "0", "--drain-seconds", drain]
     environment = {**os.environ, "AGENTHOST_STATE_DIR": str(tmp_path / "state"), "AGENTHOST_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -137,8 +136,23 @@ def process(tmp_path) -> Iterator[tuple[subprocess.Popen, str]]:
                 break
         else:
             pytest.fail("".join(said))
-        yield process, f"http://127.0.0.1:{port}"
+        yield process, said[-1].split()[-1].removesuffix("/v1")
         process.kill()
+
+
+@pytest.mark.parametrize("process", [0], indirect=True)
+def test_a_stream_that_is_cut_short_says_why_and_the_log_has_no_traceback(process):
+    server, url = process
+    body = {"messages": [{"role": "user", "content": "go"}], "stream": True, "max_tokens": 900, "ignore_eos": True}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        server.send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+    assert rest[-1] == "data: [DONE]"
+    assert json.loads(rest[-2].removeprefix("data: "))["error"]["code"] == "server_stopping"
+    assert server.wait(60) == 0
+    assert "Traceback" not in server.stderr.read()
 
 
 def test_a_stream_goes_on_to_its_end_when_the_server_is_told_to_stop(process):

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -212,6 +213,24 @@ def test_a_password_is_not_shown():
     assert "secret" not in str(problem.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("nonsense", "--store-url is not a database URL"), ("sqlite:///{file}", "file is not a database")],
+)
+def test_what_is_no_database_is_named_on_one_line(url, said, tmp_path):
+    file = tmp_path / "x.db"
+    file.write_bytes(b"text " * 1000)
+    with pytest.raises(StoreError, match=said) as problem:
+        run_with(lambda store: asyncio.sleep(0), url.format(file=file))
+    assert "\n" not in str(problem.value)
+
+
+def test_postgresql_without_its_driver_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"agenthost\[postgres\]"):
+        run_with(lambda store: asyncio.sleep(0), "postgresql+psycopg://ada@127.0.0.1:1/x")
+
+
 @pytest.fixture
 def restarting(model_folder, make_engine, make_server, tmp_path):
     """Starts servers one after the other on the same state."""
@@ -275,7 +294,7 @@ def test_work_in_the_background_ends_with_the_server(restarting):
         response_id = client.responses.create(model="m", input="go", background=True).id
     _, serving = restarting([])
     with serving as url, connect(url) as client:
-        assert client.responses.retrieve(response_id).status == "cancelled"
+        assert client.responses.retrieve(response_id).status == "failed"
 
 
 def test_the_stream_of_what_was_interrupted_ends(restarting, tmp_path):

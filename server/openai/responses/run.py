@@ -102,6 +102,12 @@ class Run:
         self.scope.cancel()
         await self.ended.wait()
 
+    def fail(self, error: ApiError) -> None:
+        """Stop because of ``error``, which the client is told. Others wait for ``ended``."""
+        if self.body["status"] in ("queued", "in_progress"):
+            self._fail(error)
+        self.scope.cancel()
+
     async def follow(self, sink: Sink, after: int = -1) -> None:
         """Give ``sink`` the events whose sequence numbers are above ``after``, the last of which is terminal."""
         assert self.log is not None

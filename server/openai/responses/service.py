@@ -20,6 +20,7 @@ from ....tools.remote.search import deferred
 from ...external.external import External
 from ...hands import Hands
 from ...http.caller import Caller
+from ...http.drain import Drain, stopping
 from ...http.keys import Limits
 from ...http.limits import Limiter
 from ...json_values import JsonObject
@@ -52,7 +53,7 @@ class ResponseService:
     """Use it as an async context manager: responses in the background run inside it.
 
     Args:
-        drain_seconds: how long they may go on when it is left.
+        drain: says how long they may go on when it is left.
     """
 
     def __init__(
@@ -63,9 +64,9 @@ class ResponseService:
         state: State,
         containers: ContainerService,
         *,
-        drain_seconds: float = 0.0,
+        drain: Drain,
     ) -> None:
-        self._drain = drain_seconds
+        self._drain = drain
         self._served = served
         self._hands = hands
         self._external = external
@@ -84,12 +85,19 @@ class ResponseService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         assert self._group is not None
-        with anyio.move_on_after(self._drain):
+        with anyio.CancelScope(deadline=self._drain.begin()):
             for run in list(self._running.values()):
                 await run.ended.wait()
-        for run in self._running.values():
-            run.scope.cancel()
+        await self.stop()
         return await self._group.__aexit__(kind, error, trace)
+
+    async def stop(self) -> None:
+        """Fail what still runs, since the server stops."""
+        running = list(self._running.values())
+        for run in running:
+            run.fail(stopping())
+        for run in running:
+            await run.ended.wait()
 
     async def prepare(self, request: ResponseRequest, caller: Caller) -> Run:
         """A checked request, ready to work. Raises :class:`ApiError` or EngineError."""
