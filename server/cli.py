@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 # Peers need these to switch on what is always on here.
 _NO_OPS = (
@@ -31,16 +32,29 @@ _MCP_CLIENTS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, import the subcommand, run it. Returns the exit status."""
     options = vars(_parser().parse_args(arguments))
-    module = importlib.import_module(options.pop("module"), __package__)
     try:
+        module = importlib.import_module(options.pop("module"), __package__)
         return module.main(options)
     except KeyboardInterrupt:
         return 130
 
 
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"agenthost {version('agenthost')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="agenthost", description="One server for both halves of an agent: the model and its sandboxed tools."
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="show the version and exit"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _serve(_command(commands, "serve", "serve a model and its tools over HTTP, as OpenAI, Anthropic and MCP do"))
@@ -239,6 +253,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", nargs="?", metavar="MODEL", help="pocket (the embedded model, the default), a folder or a hub id"
     )
+    parser.add_argument("--model", "--model-path", metavar="MODEL", help="the same, as a flag")
 
 
 def _engine(parser: argparse.ArgumentParser) -> None:
@@ -254,7 +269,12 @@ def _engine(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="decoded together (default: 256 on CUDA, 64 on CPU)",
     )
+    engine.add_argument("--max-waiting", type=int, metavar="N", help="further requests that may wait (default 4096)")
     engine.add_argument("--kv-tokens", "--max-total-tokens", type=int, metavar="N", help="size of the KV cache")
+    engine.add_argument("--kv-memory", type=int, metavar="BYTES", help="the same in bytes (default: what is free)")
+    engine.add_argument(
+        "--step-budget", type=int, metavar="N", help="most tokens of prompts in a step that also decodes"
+    )
     engine.add_argument("--page-size", "--block-size", type=int, metavar="N", help="tokens in a page of KV cache")
     engine.add_argument(
         "--kv-dtype", "--kv-cache-dtype", choices=["auto", "fp8"], help="fp8 halves the KV cache on CUDA, less exactly"

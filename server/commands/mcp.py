@@ -15,6 +15,7 @@ import anyio
 
 from ..observe import logs
 from ..served import ServedModel
+from ..settings import ConfigError
 from .problems import reported
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ def main(options: Mapping[str, Any]) -> int:
     if "print_config" in options:
         return reported("mcp", lambda: _print_config(options))
     logs.set_up(options.get("log_level", "warning"))
-    return reported("mcp", lambda: asyncio.run(_serve(options)))
+    return reported("mcp", lambda: asyncio.run(_serve(_checked(options))))
+
+
+def _checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "url" in options:
+        raise ConfigError("--url goes with --print-config: clients reach a running server by themselves.")
+    return options
 
 
 def _print_config(options: Mapping[str, Any]) -> int:

@@ -31,6 +31,14 @@ class ClientFile:
     http: Callable[[str], str] | None
 
 
+_NOT_KEPT = ("print_config", "url")
+_OFF = {
+    "cuda_graphs": "--disable-cuda-graph",
+    "overlap": "--disable-overlap-schedule",
+    "prefix_cache": "--disable-radix-cache",
+}
+
+
 def client_config(client: str, command: Sequence[str], url: str | None = None) -> str:
     """The configuration text for ``client``, one of :data:`CLIENTS`.
 
@@ -55,8 +63,14 @@ def own_command(options: Mapping[str, Any]) -> list[str]:
     beside = Path(sys.executable).with_name("agenthost")
     program = str(beside) if beside.exists() else found
     command = [program, "mcp"] if program else [sys.executable, "-P", "-m", "agenthost.server.cli", "mcp"]
-    if "workspace" in options:
-        command += ["--workspace", str(Path(options["workspace"]).absolute())]
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if name == "workspace":
+            command += [flag, str(Path(value).absolute())]
+        elif isinstance(value, bool):
+            command.append(flag if value else _OFF[name])
+        elif name not in _NOT_KEPT:
+            command += [flag, *map(str, value if isinstance(value, list) else [value])]
     return command
 
 

@@ -155,6 +155,24 @@ def test_peers_enabling_flags_are_accepted(capsys):
     assert "api_key" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["m"], ["--model", "m"], ["--model-path", "m"], []])
+def test_a_model_may_be_named_by_a_flag(words):
+    for command in ("serve", "warmup"):
+        assert vars(cli._parser().parse_args([command, *words])).get("model") == ("m" if words else None)
+
+
+def test_the_version_is_shown(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("agenthost 0")
+
+
+def test_a_url_without_a_configuration_to_print_is_refused(capsys):
+    assert cli.main(["mcp", "--url", "http://127.0.0.1:8000/mcp"]) == 2
+    assert "--print-config" in capsys.readouterr().err
+
+
 def test_doctor_reports_every_area():
     found = {finding.what: finding for finding in findings()}
     assert {"Python", "torch", "CPU", "memory", "sandbox", "tools", "ripgrep", "embedded model", "disk"} <= set(found)

@@ -127,7 +127,11 @@ def test_configurations_name_a_running_server(client):
 def test_without_the_program_python_starts_the_server_and_takes_no_modules_from_the_clients_folder(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    assert own_command({}) == ["/nowhere/python", "-P", "-m", "agenthost.server.cli", "mcp"]
+    python = ["/nowhere/python", "-P", "-m", "agenthost.server.cli", "mcp"]
+    assert own_command({}) == python
+    options = {"print_config": "zed", "sandbox_allow_hosts": ["a.example", "b.example"], "overlap": False, "threads": 2}
+    kept = ["--sandbox-allow-hosts", "a.example", "b.example", "--disable-overlap-schedule", "--threads", "2"]
+    assert own_command(options) == [*python, *kept]
 
 
 def test_the_command_prints_a_configuration_alone_on_stdout():
