@@ -163,9 +163,10 @@ class Tasks:
         self._group.start_soon(self._work, task, work)
         return task
 
-    def keep(self, task: Task) -> None:
+    def keep(self, task: Task) -> Task:
         """From now on its owner can ask for it."""
         self._tasks[task.id] = task
+        return task
 
     def drop(self, task: Task) -> None:
         """Forget a task, and stop it if it still runs."""

@@ -113,8 +113,7 @@ class Tools:
         task = self._tasks.start(who.name, work)
         try:
             if not await within(task, self._limits.task_after):
-                self._tasks.keep(task)
-                return task.created_result()
+                return self._tasks.keep(task).created_result()
         except BaseException:
             self._tasks.drop(task)
             raise

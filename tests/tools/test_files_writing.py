@@ -65,11 +65,12 @@ async def test_no_edit_of_many_at_once_is_lost(verdict, backend, session, files)
     names = [f"<{number:03}>" for number in range(100)]
     await registry.call("write_file", {"path": "f", "content": "\n".join(names)}, ToolContext(session))
 
-    async def edit(name: str) -> bool:
+    async def edit(name: str) -> str | None:
         edits = [{"oldText": name, "newText": name.replace("<", "[")}]
-        return (await registry.call("edit_file", {"path": "f", "edits": edits}, ToolContext(session))).is_error
+        result = await registry.call("edit_file", {"path": "f", "edits": edits}, ToolContext(session))
+        return result.text if result.is_error else None
 
-    assert not any(await asyncio.gather(*map(edit, names)))
+    assert set(await asyncio.gather(*map(edit, names))) == {None}
     assert (session.workspace / "f").read_text() == "\n".join(names).replace("<", "[")
 
 

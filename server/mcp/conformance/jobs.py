@@ -77,7 +77,8 @@ class _Runner:
             require(context)
         if not supported(context):
             return await self.job(arguments, None)
-        return self.tasks.start(caller(context).name, lambda task: self.job(arguments, task)).created_result()
+        task = self.tasks.start(caller(context).name, lambda task: self.job(arguments, task))
+        return self.tasks.keep(task).created_result()
 
 
 def jobs(tasks: Tasks) -> list[Fixture]:
@@ -92,7 +93,7 @@ def jobs(tasks: Tasks) -> list[Fixture]:
         async def work(task: Task) -> types.CallToolResult:
             return text(f"Hello, {name}!")
 
-        return tasks.start(caller(context).name, work).created_result()
+        return tasks.keep(tasks.start(caller(context).name, work)).created_result()
 
     return [
         Fixture("greet", _greet, strings("name")),

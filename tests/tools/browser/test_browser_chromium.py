@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -336,10 +337,12 @@ async def test_a_dead_renderer_is_survived(site, chrome):
 async def test_a_dead_browser_is_survived(site, chrome):
     url = site.html("/", "<p>fine")
     await chrome("browser_navigate", url=url)
-    for process in browsers():
+    living = browsers()
+    for process in living:
         with suppress(psutil.NoSuchProcess):
             if process.name() == "bwrap":
                 process.kill()
+    await asyncio.to_thread(psutil.wait_procs, living, timeout=10)  # the others die with it, a moment later
     result = await chrome("browser_snapshot")
     assert result.is_error or "empty" in result.text
     assert "fine" in (await chrome("browser_navigate", url=url)).text
