@@ -1,4 +1,4 @@
-"""Gives every request an id: the client's own ``x-request-id``, or a new one. It is in the answer and in the logs."""
+"""Gives every request an id: the client's own ``x-request-id``, or a new one. Answers and logged failures have it."""
 
 from __future__ import annotations
 
